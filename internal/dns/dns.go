@@ -1,0 +1,52 @@
+// Package dns asks the Domain Name System the few questions that mail policy
+// has, and keeps three results apart: found, absent, could not ask.
+package dns
+
+import (
+	"context"
+	"net/netip"
+	"time"
+)
+
+// Type is the kind of record asked for.
+type Type uint16
+
+// The types that policy asks for, by their numbers in the protocol (RFC 1035, RFC 3596).
+const (
+	TypeA    Type = 1
+	TypePTR  Type = 12
+	TypeMX   Type = 15
+	TypeTXT  Type = 16
+	TypeAAAA Type = 28
+)
+
+// A Resolver asks one question. An Answer without records means that the name
+// has none of that type (no such name, or no such data: certain absence). An
+// error means that no answer was had: SERVFAIL, time-out, REFUSED, a broken
+// message. Names are absolute, with or without the final dot; there is no
+// search list. A CNAME is followed.
+type Resolver interface {
+	Lookup(ctx context.Context, name string, t Type) (Answer, error)
+}
+
+// Answer is what the DNS said. It is shared between callers and must not be changed.
+type Answer struct {
+	Name   string       // the name that owns the records, after CNAMEs; no final dot
+	Addrs  []netip.Addr // A and AAAA, in the order of the answer
+	MX     []MX         // in the order of the answer
+	Names  []string     // PTR, no final dots
+	Texts  []string     // TXT, the strings of each record joined
+	TTL    time.Duration
+	Server string // who answered: "192.0.2.53:53", "/etc/hosts", "cache of ..."
+}
+
+// MX is one mail exchanger. Host has no final dot; it is empty for the null MX (RFC 7505).
+type MX struct {
+	Preference uint16
+	Host       string
+}
+
+// Empty tells whether the answer has no record: the name has none of the type asked for.
+func (a Answer) Empty() bool {
+	return len(a.Addrs) == 0 && len(a.MX) == 0 && len(a.Names) == 0 && len(a.Texts) == 0
+}
