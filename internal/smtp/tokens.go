@@ -1,0 +1,44 @@
+package smtp
+
+import "strings"
+
+// IsDelimiter tells whether sendmail takes c for a token of its own: its
+// OperatorChars (.:%@!^/[]+) and the characters that its prescan adds.
+func IsDelimiter(c byte) bool { return strings.IndexByte(".:%@!^/[]+()<>,;\"\\", c) >= 0 }
+
+// TokenBoundary tells whether a token of s begins or ends at offset i. Classes
+// such as relay-domains are matched by whole tokens.
+func TokenBoundary(s string, i int) bool {
+	return i <= 0 || i >= len(s) || IsDelimiter(s[i]) || IsDelimiter(s[i-1])
+}
+
+// quotedEnd returns the offset after the quoted string that begins at s[i], and
+// false if it is not closed. A backslash takes the next character literally.
+func quotedEnd(s string, i int) (int, bool) {
+	for j := i + 1; j < len(s); j++ {
+		switch s[j] {
+		case '\\':
+			j++
+		case '"':
+			return j + 1, true
+		}
+	}
+	return len(s), false
+}
+
+// operators lists the offsets of c in s outside of quoted strings.
+func operators(s string, c byte) []int {
+	var at []int
+	for i := 0; i < len(s); i++ {
+		switch s[i] {
+		case '"':
+			end, _ := quotedEnd(s, i)
+			i = end - 1
+		case '\\':
+			i++
+		case c:
+			at = append(at, i)
+		}
+	}
+	return at
+}
