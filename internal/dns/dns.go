@@ -5,6 +5,8 @@ package dns
 import (
 	"context"
 	"net/netip"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -19,6 +21,22 @@ const (
 	TypeTXT  Type = 16
 	TypeAAAA Type = 28
 )
+
+func (t Type) String() string {
+	switch t {
+	case TypeA:
+		return "A"
+	case TypePTR:
+		return "PTR"
+	case TypeMX:
+		return "MX"
+	case TypeTXT:
+		return "TXT"
+	case TypeAAAA:
+		return "AAAA"
+	}
+	return "TYPE" + strconv.Itoa(int(t))
+}
 
 // A Resolver asks one question. An Answer without records means that the name
 // has none of that type (no such name, or no such data: certain absence). An
@@ -49,4 +67,18 @@ type MX struct {
 // Empty tells whether the answer has no record: the name has none of the type asked for.
 func (a Answer) Empty() bool {
 	return len(a.Addrs) == 0 && len(a.MX) == 0 && len(a.Names) == 0 && len(a.Texts) == 0
+}
+
+// String lists the records, for logs and explanations; "" for an empty answer.
+func (a Answer) String() string {
+	var words []string
+	for _, addr := range a.Addrs {
+		words = append(words, addr.String())
+	}
+	for _, mx := range a.MX {
+		words = append(words, strconv.Itoa(int(mx.Preference))+" "+mx.Host)
+	}
+	words = append(words, a.Names...)
+	words = append(words, a.Texts...)
+	return strings.Join(words, ", ")
 }
