@@ -1,0 +1,112 @@
+package config
+
+import (
+	"io/fs"
+	"time"
+)
+
+// DefaultFile is the file that the programs read when none is named.
+const DefaultFile = "/etc/gatepost/gatepost.toml"
+
+// Config is everything that gatepost.toml can say, checked.
+type Config struct {
+	File                string // where it was read from; "" for Default
+	HostName            string // $j; "" means that the host is asked
+	DontProbeInterfaces bool   // sendmail's DontProbeInterfaces: interface names and addresses are not in class w
+	Tables              Tables
+	Features            Features
+	Milter              Milter
+	DNS                 DNS
+	Admin               Admin
+	Log                 Log
+}
+
+// Tables are the administrator's files.
+type Tables struct {
+	Access         Table // access map
+	RelayDomains   Table // class R
+	LocalHostNames Table // class w
+}
+
+// Table is one file. One that the configuration names must exist; the usual
+// files under /etc/mail may be missing, and count as empty then.
+type Table struct {
+	Path  string
+	Named bool
+	Line  int // where gatepost.toml names it; 0 for a default
+}
+
+// Features are sendmail's FEATURE()s that this version acts on.
+type Features struct {
+	AccessDB                  bool // off only by access_db = false
+	AccessSkip                bool // access_db = ["skip"]
+	AccessLookupDotDomain     bool // lookupdotdomain, or as argument of access_db
+	RelayToFullAddress        bool // access_db = ["relaytofulladdress"]
+	BlocklistRecipients       bool
+	RelayHostsOnly            bool
+	RelayEntireDomain         bool
+	PromiscuousRelay          bool
+	LooseRelayCheck           bool
+	AcceptUnqualifiedSenders  bool
+	AcceptUnresolvableDomains bool
+	NoCanonify                bool
+	RelayLocalFrom            bool
+	RelayMailFrom             bool
+	RelayMailFromDomain       bool // relay_mail_from = ["domain"]
+	RelayBasedOnMX            bool
+	NoUUCP                    string // "", "reject" or "nospecial"
+	NoPercentHack             string // "", "reject" or "nospecial"
+	TrustAuthMech             []string
+}
+
+// Milter is the milter front.
+type Milter struct {
+	Listen         []string // sendmail's socket syntax: inet:PORT@ADDRESS, inet6:PORT@ADDRESS, unix:/PATH, local:/PATH
+	Timeout        time.Duration
+	MaxConnections int
+	SocketOwner    string      // of unix: sockets; "" leaves it alone
+	SocketGroup    string      // of unix: sockets; "" leaves it alone
+	SocketMode     fs.FileMode // of unix: sockets
+}
+
+// DNS is the resolver.
+type DNS struct {
+	Servers   []string // ADDRESS:PORT; none: those of /etc/resolv.conf
+	Timeout   time.Duration
+	Attempts  int
+	CacheSize int // answers
+}
+
+// Admin is the listener for metrics and readiness.
+type Admin struct {
+	Listen string // loopback ADDRESS:PORT, or unix:/PATH; "" for none
+}
+
+// Log says what is logged, how, and where to.
+type Log struct {
+	Level  string // debug, info, warn, error
+	Format string // text, json
+	Output string // stderr, syslog
+}
+
+// Default is what holds without a configuration file, and for every key that a
+// file does not have: stock sendmail behaviour over the files under /etc/mail
+// that exist.
+func Default() *Config {
+	return &Config{
+		Tables: Tables{
+			Access:         Table{Path: "/etc/mail/access"},
+			RelayDomains:   Table{Path: "/etc/mail/relay-domains"},
+			LocalHostNames: Table{Path: "/etc/mail/local-host-names"},
+		},
+		Features: Features{AccessDB: true},
+		Milter: Milter{
+			Listen:         []string{"inet:8891@127.0.0.1"},
+			Timeout:        8 * time.Second,
+			MaxConnections: 4096,
+			SocketMode:     0o660,
+		},
+		DNS: DNS{Timeout: 2 * time.Second, Attempts: 2, CacheSize: 10000},
+		Log: Log{Level: "info", Format: "text", Output: "stderr"},
+	}
+}

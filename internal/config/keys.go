@@ -1,0 +1,257 @@
+package config
+
+import (
+	"io/fs"
+	"net"
+	"net/netip"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// key is one key of a table: its name and how its value is read into the Config.
+type key struct {
+	name string
+	read func(c *Config, v value)
+}
+
+// sections are the tables of the file, [name], with their keys.
+func sections() []struct {
+	name string
+	keys []key
+} {
+	return []struct {
+		name string
+		keys []key
+	}{
+		{"tables", tableKeys()},
+		{"features", featureKeys()},
+		{"milter", milterKeys()},
+		{"dns", dnsKeys()},
+		{"admin", []key{{"listen", readAdminListen}}},
+		{"log", logKeys()},
+	}
+}
+
+func topKeys() []key {
+	keys := []key{
+		{"host_name", readHostName},
+		{"dont_probe_interfaces", func(c *Config, v value) {
+			c.DontProbeInterfaces, _ = v.boolean()
+		}},
+	}
+	for _, s := range sections() {
+		keys = append(keys, key{s.name, func(c *Config, v value) { v.r.table(c, v, s.keys) }})
+	}
+	for _, name := range []string{"dnsbl", "relay", "check_rcpt", "import", "replay", "doctor"} {
+		keys = append(keys, notYet(name))
+	}
+	return keys
+}
+
+// notYet is a key that has a meaning, but not in this version.
+func notYet(name string) key {
+	return key{name, func(_ *Config, v value) { v.r.fault(v.path, "%s is not supported by this version", v.path) }}
+}
+
+func tableKeys() []key {
+	table := func(name, example string, at func(*Config) *Table) key {
+		return key{name, func(c *Config, v value) { readTable(at(c), v, example) }}
+	}
+	return []key{
+		table("access", "/etc/mail/access", func(c *Config) *Table { return &c.Tables.Access }),
+		table("relay_domains", "/etc/mail/relay-domains", func(c *Config) *Table { return &c.Tables.RelayDomains }),
+		table("local_host_names", "/etc/mail/local-host-names", func(c *Config) *Table { return &c.Tables.LocalHostNames }),
+		notYet("trusted"),
+	}
+}
+
+func readTable(t *Table, v value, example string) {
+	path, ok := v.file(example)
+	if !ok {
+		return
+	}
+	switch filepath.Ext(path) {
+	case ".db", ".cdb":
+		v.wrong("expected the text file that it is made from: reading %s files is not supported by this version", filepath.Ext(path))
+		return
+	}
+	*t = Table{Path: path, Named: true, Line: v.r.doc.line(v.path)}
+}
+
+func milterKeys() []key {
+	return []key{
+		{"listen", readMilterListen},
+		{"mode", readMode},
+		{"timeout", func(c *Config, v value) {
+			if d, ok := v.duration(100*time.Millisecond, 5*time.Minute); ok {
+				c.Milter.Timeout = d
+			}
+		}},
+		{"max_connections", func(c *Config, v value) {
+			if n, ok := v.integer(1, 1_000_000); ok {
+				c.Milter.MaxConnections = n
+			}
+		}},
+		{"socket_owner", func(c *Config, v value) { c.Milter.SocketOwner, _ = v.text("gatepost") }},
+		{"socket_group", func(c *Config, v value) { c.Milter.SocketGroup, _ = v.text("smmsp") }},
+		{"socket_mode", readSocketMode},
+	}
+}
+
+func readMode(_ *Config, v value) {
+	if v.v == "observe" {
+		v.wrong("which is not supported by this version, expected \"enforce\"")
+		return
+	}
+	v.oneOf("enforce")
+}
+
+func readSocketMode(c *Config, v value) {
+	s, ok := v.v.(string)
+	n, err := strconv.ParseUint(s, 8, 32)
+	if !ok || err != nil || n > 0o777 || n&0o600 != 0o600 {
+		v.wrong("expected octal digits in quotes such as \"0660\", with read and write for the owner")
+		return
+	}
+	c.Milter.SocketMode = fs.FileMode(n)
+}
+
+func readMilterListen(c *Config, v value) {
+	list, ok := v.list("inet:8891@127.0.0.1")
+	if !ok {
+		return
+	}
+	c.Milter.Listen = nil
+	for _, e := range list {
+		if s, ok := e.text("inet:8891@127.0.0.1"); ok {
+			checkListen(e, s)
+			c.Milter.Listen = append(c.Milter.Listen, s)
+		}
+	}
+}
+
+// checkListen checks an address in sendmail's socket syntax (operations guide, 5.11, X line).
+func checkListen(v value, s string) {
+	kind, rest, _ := strings.Cut(s, ":")
+	switch kind {
+	case "unix", "local":
+		if !filepath.IsAbs(rest) || strings.ContainsFunc(rest, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+			v.wrong("expected a path that begins with / after %s:", kind)
+		} else if len(rest) > 107 { // sun_path of unix(7), less its NUL
+			v.wrong("expected a path of at most 107 bytes")
+		}
+	case "inet", "inet6":
+		checkInet(v, kind, rest)
+	default:
+		v.wrong("expected inet:PORT@ADDRESS, inet6:PORT@ADDRESS, unix:/PATH or local:/PATH")
+	}
+}
+
+func checkInet(v value, kind, rest string) {
+	port, host, hasHost := strings.Cut(rest, "@")
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+		v.wrong("expected a port from 1 to 65535 after %s:", kind)
+		return
+	}
+	a, err := netip.ParseAddr(strings.TrimSuffix(strings.TrimPrefix(host, "["), "]"))
+	if !hasHost || err != nil || a.Is4() != (kind == "inet") {
+		example := "inet:8891@127.0.0.1"
+		if kind == "inet6" {
+			example = "inet6:8891@[::1]"
+		}
+		v.wrong("expected an address of that family after @, such as %s", example)
+	}
+}
+
+func dnsKeys() []key {
+	return []key{
+		{"servers", readServers},
+		{"timeout", func(c *Config, v value) {
+			if d, ok := v.duration(50*time.Millisecond, time.Minute); ok {
+				c.DNS.Timeout = d
+			}
+		}},
+		{"attempts", func(c *Config, v value) {
+			if n, ok := v.integer(1, 10); ok {
+				c.DNS.Attempts = n
+			}
+		}},
+		{"cache_size", func(c *Config, v value) {
+			if n, ok := v.integer(1, 10_000_000); ok {
+				c.DNS.CacheSize = n
+			}
+		}},
+	}
+}
+
+func readServers(c *Config, v value) {
+	list, ok := v.list("127.0.0.1:53")
+	if !ok {
+		return
+	}
+	c.DNS.Servers = nil
+	for _, e := range list {
+		s, ok := e.text("127.0.0.1:53")
+		if !ok {
+			continue
+		}
+		ap, ok := addrPort(s, 53)
+		if !ok {
+			e.wrong("expected an address with or without a port, such as \"127.0.0.1:53\" or \"[::1]:53\"")
+			continue
+		}
+		c.DNS.Servers = append(c.DNS.Servers, ap.String())
+	}
+}
+
+// readAdminListen keeps the admin listener on this machine: it asks for no password.
+func readAdminListen(c *Config, v value) {
+	s, ok := v.text("127.0.0.1:9891")
+	if !ok {
+		return
+	}
+	if path, isUnix := strings.CutPrefix(s, "unix:"); isUnix {
+		if !filepath.IsAbs(path) {
+			v.wrong("expected a path that begins with / after unix:")
+		}
+	} else if ap, ok := addrPort(s, 0); !ok || !ap.Addr().IsLoopback() {
+		v.wrong("expected a loopback address with a port, such as \"127.0.0.1:9891\", or unix:/PATH")
+	}
+	c.Admin.Listen = s
+}
+
+func logKeys() []key {
+	word := func(name string, at func(*Config) *string, words ...string) key {
+		return key{name, func(c *Config, v value) {
+			if s, ok := v.oneOf(words...); ok {
+				*at(c) = s
+			}
+		}}
+	}
+	return []key{
+		word("level", func(c *Config) *string { return &c.Log.Level }, "debug", "info", "warn", "error"),
+		word("format", func(c *Config) *string { return &c.Log.Format }, "text", "json"),
+		word("output", func(c *Config) *string { return &c.Log.Output }, "stderr", "syslog"),
+	}
+}
+
+// readHostName takes a name that DNS could have (RFC 1035, 2.3.4), without its final dot.
+func readHostName(c *Config, v value) {
+	s, ok := v.text("mx.example.com")
+	if !ok {
+		return
+	}
+	good := len(s) <= 253 && net.ParseIP(s) == nil
+	for label := range strings.SplitSeq(s, ".") {
+		good = good && len(label) >= 1 && len(label) <= 63 && !strings.ContainsFunc(label, func(r rune) bool {
+			return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '-' && r != '_'
+		})
+	}
+	if !good {
+		v.wrong("expected a host name such as \"mx.example.com\"")
+		return
+	}
+	c.HostName = s
+}

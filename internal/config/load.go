@@ -1,0 +1,135 @@
+package config
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// maxFile bounds the size of a configuration file, in bytes.
+const maxFile = 256 << 10
+
+// maxMessage bounds what a message repeats of the file, in bytes.
+const maxMessage = 500
+
+// Error is one thing that is wrong with a configuration file.
+type Error struct {
+	File    string
+	Line    int // from 1; 0 when it concerns the file as a whole
+	Message string
+}
+
+func (e *Error) Error() string {
+	if e.Line == 0 {
+		return e.File + ": " + e.Message
+	}
+	return fmt.Sprintf("%s:%d: %s", e.File, e.Line, e.Message)
+}
+
+// Load reads the file. The error joins (errors.Join) one *Error for every fault
+// that was found, in the order of the lines. A file that cannot be opened gives
+// the error of the operating system, so that errors.Is(err, fs.ErrNotExist) works.
+func Load(path string) (*Config, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("cannot read the configuration: %w", err)
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err != nil {
+		return nil, fmt.Errorf("cannot read the configuration: %w", err)
+	}
+	return parse(path, data)
+}
+
+// parse is Load for the bytes of the file at path.
+func parse(path string, data []byte) (*Config, error) {
+	if len(data) > maxFile {
+		return nil, &Error{File: path, Message: fmt.Sprintf("the file is too large, expected at most %d bytes", maxFile)}
+	}
+	doc, err := parseDocument(path, data)
+	if err != nil {
+		return nil, err
+	}
+	c := Default()
+	c.File = path
+	r := &reader{doc: doc, dir: filepath.Dir(path)}
+	r.table(c, value{r: r, v: doc.values}, topKeys())
+	r.checkWhole(c)
+	if len(r.faults) > 0 {
+		return nil, r.err()
+	}
+	return c, nil
+}
+
+// reader walks the document and collects what is wrong with it.
+type reader struct {
+	doc    *document
+	dir    string // relative paths start here
+	faults []*Error
+}
+
+func (r *reader) fault(path, format string, args ...any) {
+	message := fmt.Sprintf(format, args...)
+	if len(message) > maxMessage {
+		message = strings.ToValidUTF8(message[:maxMessage], "") + "..."
+	}
+	r.faults = append(r.faults, &Error{File: r.doc.name, Line: r.doc.line(path), Message: message})
+}
+
+func (r *reader) err() error {
+	slices.SortStableFunc(r.faults, func(a, b *Error) int {
+		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Message, b.Message))
+	})
+	all := make([]error, len(r.faults))
+	for i, f := range r.faults {
+		all[i] = f
+	}
+	return errors.Join(all...)
+}
+
+// table reads each key of v by the row of keys that has its name.
+func (r *reader) table(c *Config, v value, keys []key) {
+	m, ok := v.v.(map[string]any)
+	if !ok {
+		v.wrong("expected a table, [%s]", v.path)
+		return
+	}
+	for name, x := range m {
+		child := value{r: r, path: join(v.path, name), v: x}
+		i := slices.IndexFunc(keys, func(k key) bool { return k.name == name })
+		if i < 0 {
+			r.fault(child.path, "unknown key %s%s", child.path, suggest(v.path, name))
+			continue
+		}
+		keys[i].read(c, child)
+	}
+}
+
+// checkWhole checks what no single key can tell.
+func (r *reader) checkWhole(c *Config) {
+	f := &c.Features
+	if f.AccessDB {
+		return
+	}
+	if c.Tables.Access.Named {
+		r.fault("features.access_db", "features.access_db is false but tables.access names a file, expected one of the two")
+	}
+	for _, dep := range []struct {
+		name string
+		on   bool
+	}{
+		{"blocklist_recipients", f.BlocklistRecipients},
+		{"relay_mail_from", f.RelayMailFrom},
+		{"lookupdotdomain", f.AccessLookupDotDomain},
+	} {
+		if dep.on {
+			r.fault("features."+dep.name, "features.%s needs the access table, expected access_db not to be false", dep.name)
+		}
+	}
+}
