@@ -1,0 +1,47 @@
+# make run          try it: build, start gatepost-milter on the example policy, show its verdicts
+# make test         everything that needs no Docker, with the race detector
+# make integration  real sendmail and Postfix in containers (root, Docker)
+
+GO          ?= go
+STATICCHECK ?= honnef.co/go/tools/cmd/staticcheck@v0.7.0
+VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+PROGRAMS    := gatepost-milter
+
+.PHONY: build run test check fuzz bench integration clean
+
+build:
+	@for p in $(PROGRAMS); do \
+		echo "building bin/$$p"; \
+		CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/$$p ./cmd/$$p || exit 1; \
+	done
+
+run: build
+	@examples/try.sh
+
+test: check
+	$(GO) test -race ./...
+
+# What a tool can check.
+check:
+	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); \
+	if [ -n "$$unformatted" ]; then echo "gofmt would change:" $$unformatted; exit 1; fi
+	$(GO) vet ./...
+	$(GO) vet -tags integration ./integration/...
+	$(GO) run $(STATICCHECK) ./...
+
+# Ten seconds for each fuzz target.
+fuzz:
+	@for d in $$($(GO) list -f '{{.Dir}}' ./...); do \
+		for f in $$(grep -ho '^func Fuzz[A-Za-z0-9_]*' $$d/*_test.go 2>/dev/null | sed 's/func //'); do \
+			echo "$$d $$f"; (cd $$d && $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime 10s .) || exit 1; \
+		done; \
+	done
+
+bench:
+	$(GO) test -run '^$$' -bench . -benchmem ./policy ./maps ./milter
+
+integration: build
+	integration/run.sh
+
+clean:
+	rm -rf bin run
