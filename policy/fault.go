@@ -1,0 +1,35 @@
+package policy
+
+import (
+	"errors"
+)
+
+// errReparse is an address whose local part routes on and on.
+var errReparse = errors.New("address routes through too many hosts")
+
+// mxFault is an MX lookup of a recipient domain that could not be made.
+type mxFault struct {
+	domain string
+	err    error
+}
+
+func (f mxFault) Error() string { return "MX records of " + f.domain + ": " + f.err.Error() }
+func (f mxFault) Unwrap() error { return f.err }
+
+// temporaryFailure ends the stage: the client is to come again.
+func temporaryFailure(error) outcome { return stop(refuse(replyTemporary)) }
+
+// rememberTemporary lets a client that may relay pass all the same. A failed MX
+// lookup has a text of its own.
+func rememberTemporary(err error) outcome {
+	var mx mxFault
+	if errors.As(err, &mx) {
+		return remember(refuse(reply(450, "4.4.0",
+			"Can not check MX records for recipient host "+mx.domain, replyTemporary)))
+	}
+	return remember(refuse(replyTemporary))
+}
+
+// ignoreFault takes the rule for one without opinion: only for permissions that
+// sendmail itself does not wait for.
+func ignoreFault(error) outcome { return noOpinion }

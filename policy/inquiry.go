@@ -1,0 +1,131 @@
+package policy
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"gatepost/internal/dns"
+	"gatepost/maps"
+)
+
+// inquiry is one stage's questioning: the facts, what was derived from them, and
+// the record of what was asked. Every question goes through it.
+type inquiry struct {
+	policy *Policy
+	facts  *Facts
+
+	asked []Answer // of all rules; steps hold parts of it
+	steps []Step
+
+	clientAddr string // as sendmail writes it; "" when unknown
+	clientName string // verified name, or [address]
+	sender     *address
+	recipient  *address
+}
+
+func newInquiry(p *Policy, f *Facts) *inquiry {
+	q := &inquiry{policy: p, facts: f, asked: make([]Answer, 0, 16), steps: make([]Step, 0, 16)}
+	q.clientAddr = AddrText(f.Conn.Addr)
+	q.clientName = "[" + q.clientAddr + "]"
+	if f.Conn.Resolve == ResolveOK && f.Conn.Name != "" {
+		q.clientName = f.Conn.Name
+	}
+	return q
+}
+
+// AddrText is an address as sendmail writes {client_addr}: IPv6 in full, eight
+// groups in lower case without leading zeros, after "IPv6:". "" for no address.
+func AddrText(a netip.Addr) string {
+	a = a.Unmap()
+	if !a.IsValid() || a.Is4() {
+		if a.IsValid() {
+			return a.String()
+		}
+		return ""
+	}
+	var b strings.Builder
+	b.WriteString("IPv6")
+	raw := a.As16()
+	for i := 0; i < len(raw); i += 2 {
+		fmt.Fprintf(&b, ":%x", uint16(raw[i])<<8|uint16(raw[i+1]))
+	}
+	return b.String()
+}
+
+// check asks a rule set, part by part.
+func (q *inquiry) check(ctx context.Context, c *check) outcome {
+	remembered := c.otherwise
+	for _, part := range c.parts {
+		for i := range part {
+			out := q.run(ctx, &part[i])
+			if out.ends >= endCheck {
+				return out
+			}
+			if out.ends == endPart {
+				if out.verdict.Action != Undecided {
+					remembered = out.verdict
+				}
+				break
+			}
+		}
+	}
+	q.steps = append(q.steps, Step{Rule: c.name, Verdict: remembered})
+	if remembered.Action == Accept {
+		return outcome{verdict: remembered, ends: endCheck}
+	}
+	return stop(remembered)
+}
+
+// run asks one rule and writes down what it asked and said. Here, and only here,
+// a lookup that could not be made becomes a verdict.
+func (q *inquiry) run(ctx context.Context, r *rule) outcome {
+	from := len(q.asked)
+	out, err := r.apply(ctx, q)
+	if err != nil {
+		if r.onFault != nil {
+			out = r.onFault(err)
+		} else {
+			out = temporaryFailure(err)
+		}
+	}
+	q.steps = append(q.steps, Step{
+		Rule:    r.name,
+		Asked:   q.asked[from:len(q.asked):len(q.asked)],
+		Verdict: out.verdict,
+		Err:     err,
+	})
+	return out
+}
+
+// access asks the access map for one key. Like sendmail's lookups it drops
+// double quotes from the key.
+func (q *inquiry) access(ctx context.Context, key string) (maps.Entry, bool, error) {
+	if q.policy.access == nil {
+		return maps.Entry{}, false, nil
+	}
+	if strings.IndexByte(key, '"') >= 0 {
+		key = strings.ReplaceAll(key, `"`, "")
+	}
+	e, found, err := q.policy.access.Lookup(ctx, key)
+	q.asked = append(q.asked, Answer{Table: "access", Key: key, Found: found, Value: e.Value, Source: e.Source, Err: err})
+	if err != nil {
+		return maps.Entry{}, false, fmt.Errorf("access map, key %s: %w", key, err)
+	}
+	return e, found, nil
+}
+
+// Lookup asks the DNS. It makes an inquiry a dns.Resolver that records.
+func (q *inquiry) Lookup(ctx context.Context, name string, t dns.Type) (dns.Answer, error) {
+	a, err := q.policy.resolver.Lookup(ctx, name, t)
+	q.asked = append(q.asked, Answer{
+		Table:  "dns " + t.String(),
+		Key:    name,
+		Found:  err == nil && !a.Empty(),
+		Value:  a.String(),
+		Source: maps.Source{File: a.Server},
+		Err:    err,
+	})
+	return a, err
+}

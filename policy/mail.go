@@ -1,0 +1,138 @@
+package policy
+
+import (
+	"context"
+	"strings"
+)
+
+// checkMail is rule set check_mail: may this sender be used?
+func checkMail(f *Features) check {
+	rules := []rule{
+		{name: "sender syntax", apply: senderSyntax},
+		{name: "null sender", apply: nullSender},
+	}
+	if !f.AcceptUnqualifiedSenders {
+		rules = append(rules, rule{name: "sender at localhost", apply: senderAtLocalhost})
+	}
+	rules = append(rules, rule{name: "sender access", apply: senderAccess})
+	if !f.AcceptUnqualifiedSenders {
+		rules = append(rules, rule{name: "unqualified sender", apply: unqualifiedSender})
+	}
+	if !f.AcceptUnresolvableDomains {
+		rules = append(rules, rule{name: "sender domain", apply: senderDomain})
+	}
+	return check{name: "check_mail", parts: [][]rule{rules}, otherwise: Verdict{Action: Accept}}
+}
+
+// senderSyntax gives sendmail's reply to an address that it cannot parse; other
+// servers pass such addresses on.
+func senderSyntax(_ context.Context, q *inquiry) (outcome, error) {
+	if fault := q.facts.Mail.Sender.Fault(); !fault.IsZero() {
+		return stop(refuse(fault)), nil
+	}
+	return noOpinion, nil
+}
+
+// nullSender accepts "<>" (RFC 5321, section 4.5.5).
+func nullSender(_ context.Context, q *inquiry) (outcome, error) {
+	if q.facts.Mail.Sender.IsNull() {
+		return permit, nil
+	}
+	return noOpinion, nil
+}
+
+// senderAtLocalhost keeps user@localhost for clients that are this host.
+func senderAtLocalhost(ctx context.Context, q *inquiry) (outcome, error) {
+	if !q.namesLocalhost(q.facts.Mail.Sender.Text()) {
+		return noOpinion, nil
+	}
+	local, err := q.isLocal(ctx, q.clientName)
+	if local || err != nil || q.facts.Conn.Local {
+		return noOpinion, err
+	}
+	return stop(refuse(replyRealDomain)), nil
+}
+
+func (q *inquiry) namesLocalhost(text string) bool {
+	i := strings.LastIndexByte(text, '@')
+	if i < 0 {
+		return false
+	}
+	domain := text[i+1:]
+	for _, name := range []string{"localhost", "[127.0.0.1]", "[IPv6:0:0:0:0:0:0:0:1]", "[IPv6:::1]", "localhost." + q.policy.domain} {
+		if strings.EqualFold(domain, name) {
+			return true
+		}
+	}
+	return !q.policy.syntax.NoUUCP && strings.EqualFold(domain, "localhost.UUCP")
+}
+
+// senderAddress is the sender in canonical form, worked out once a stage.
+func (q *inquiry) senderAddress(ctx context.Context) (*address, error) {
+	if q.sender == nil {
+		a, err := q.canonAddr(ctx, q.facts.Mail.Sender.Text())
+		if err != nil {
+			return nil, err
+		}
+		q.sender = a
+	}
+	return q.sender, nil
+}
+
+// senderAccess asks the access map for From: entries. A hit decides, also about
+// unqualified senders and domains that do not resolve.
+func senderAccess(ctx context.Context, q *inquiry) (outcome, error) {
+	a, err := q.senderAddress(ctx)
+	if err != nil {
+		return noOpinion, err
+	}
+	v, err := q.searchSender(ctx, a)
+	switch {
+	case err != nil || !v.found:
+		return noOpinion, err
+	case v.permits():
+		return permitAll, nil
+	}
+	return refusal(uptoBracket(v.text), replyAccessDenied)
+}
+
+func (q *inquiry) searchSender(ctx context.Context, a *address) (value, error) {
+	if a.domain != "" {
+		if v, err := q.searchUser(ctx, tagFrom, anyKey, a.local, "@"+a.domain); v.found || err != nil {
+			return v, err
+		}
+	}
+	v, err := q.searchUser(ctx, tagFrom, anyKey, a.local, "@")
+	if v.found || err != nil || a.domain == "" {
+		return v, err
+	}
+	return q.searchDomain(ctx, tagFrom, anyKey, a.domain)
+}
+
+// unqualifiedSender refuses a sender without domain.
+func unqualifiedSender(ctx context.Context, q *inquiry) (outcome, error) {
+	a, err := q.senderAddress(ctx)
+	if err != nil || a.domain != "" {
+		return noOpinion, err
+	}
+	return stop(refuse(reply(553, "5.5.4", "Domain name required for sender address "+a.inText(), replyRealDomain))), nil
+}
+
+// senderDomain refuses a sender whose domain the DNS does not have.
+func senderDomain(ctx context.Context, q *inquiry) (outcome, error) {
+	a, err := q.senderAddress(ctx)
+	if err != nil || a.domain == "" || strings.EqualFold(a.domain, q.policy.host) {
+		return noOpinion, err
+	}
+	known := a.resolved
+	if known == notAsked {
+		_, known = q.canonName(ctx, a.domain)
+	}
+	switch known {
+	case isAbsent:
+		return stop(refuse(reply(553, "5.1.8", "Domain of sender address "+a.inText()+" does not exist", replyRealDomain))), nil
+	case isUnknown:
+		return stop(refuse(reply(451, "4.1.8", "Domain of sender address "+a.inText()+" does not resolve", replyTemporary))), nil
+	}
+	return noOpinion, nil
+}

@@ -1,0 +1,135 @@
+// Package policy decides who may relay: Facts in, Decision out. It reproduces
+// the anti-spam rule sets of sendmail (check_relay, check_mail, check_rcpt) with
+// their FEATUREs, and writes down every question it asked on the way. It knows
+// no protocol, no file and no socket.
+//
+// Rules are short functions in the order of sendmail's rule sets; plan.go has
+// that order as data. Rules reach tables and the DNS only through an inquiry,
+// which records the question, the answer and where it came from.
+//
+// Source: sendmail 8.17 cf/m4/proto.m4 and cf/README.
+package policy
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"gatepost/internal/dns"
+	"gatepost/internal/smtp"
+	"gatepost/maps"
+)
+
+// Features are the options of cf/README that change what is decided, under the
+// names of the FEATUREs. The zero value is sendmail without any.
+type Features struct {
+	AccessSkip                bool     // access_db argument skip
+	LookupDotDomain           bool     // lookupdotdomain, or access_db argument lookupdotdomain
+	RelayToFullAddress        bool     // access_db argument relaytofulladdress
+	BlocklistRecipients       bool     // blocklist_recipients
+	RelayHostsOnly            bool     // relay_hosts_only
+	RelayEntireDomain         bool     // relay_entire_domain
+	RelayBasedOnMX            bool     // relay_based_on_MX
+	RelayLocalFrom            bool     // relay_local_from
+	RelayMailFrom             bool     // relay_mail_from
+	RelayMailFromDomain       bool     // relay_mail_from argument domain
+	PromiscuousRelay          bool     // promiscuous_relay
+	LooseRelayCheck           bool     // loose_relay_check
+	AcceptUnqualifiedSenders  bool     // accept_unqualified_senders
+	AcceptUnresolvableDomains bool     // accept_unresolvable_domains
+	NoCanonify                bool     // nocanonify
+	NoUUCP                    Special  // nouucp
+	NoPercentHack             Special  // nopercenthack
+	TrustAuthMech             []string // TRUST_AUTH_MECH: mechanisms that may relay
+}
+
+// Special is what nouucp and nopercenthack make of ! and % in a local part.
+type Special uint8
+
+// The arguments of FEATURE(nouucp) and FEATURE(nopercenthack).
+const (
+	SpecialRoute    Special = iota // feature not used: the character routes
+	SpecialOrdinary                // argument nospecial: an ordinary character
+	SpecialReject                  // argument reject: the recipient is remote, whatever its domain
+)
+
+// Config is all that a Policy is made of. Its tables are snapshots: a Policy
+// never changes.
+type Config struct {
+	HostName       string     // $j, this host's full name
+	Domain         string     // $m, its domain part
+	Access         maps.Map   // FEATURE(access_db); nil without it
+	RelayDomains   []maps.Map // class R
+	LocalHostNames []maps.Map // class w: the file, and the names that always belong to it
+	OwnDomains     []maps.Map // class m
+	Features       Features
+	Resolver       dns.Resolver
+	Hosts          *dns.Hosts // /etc/hosts; may be nil
+}
+
+// Policy answers the questions of a mail session. It is immutable and may be
+// used by any number of sessions at once.
+type Policy struct {
+	host, domain string
+	access       maps.Map
+	relayDomains class // R
+	localNames   class // w
+	ownDomains   class // m
+	features     Features
+	syntax       smtp.Syntax
+	routing      string // sendmail's class O: characters of a local part that route
+	resolver     dns.Resolver
+	hosts        *dns.Hosts
+	plan         map[Stage][]check
+}
+
+// New checks the configuration and builds the policy.
+func New(c Config) (*Policy, error) {
+	switch {
+	case c.HostName == "":
+		return nil, errors.New("policy: no host name")
+	case c.Resolver == nil:
+		return nil, errors.New("policy: no resolver")
+	}
+	p := &Policy{
+		host:         strings.TrimSuffix(c.HostName, "."),
+		domain:       strings.TrimSuffix(c.Domain, "."),
+		access:       c.Access,
+		relayDomains: class{"relay_domains", c.RelayDomains},
+		localNames:   class{"local_host_names", c.LocalHostNames},
+		ownDomains:   class{"own domain", c.OwnDomains},
+		features:     c.Features,
+		syntax: smtp.Syntax{
+			NoUUCP:        c.Features.NoUUCP != SpecialRoute,
+			NoPercentHack: c.Features.NoPercentHack != SpecialRoute,
+		},
+		routing:  "@",
+		resolver: c.Resolver,
+		hosts:    c.Hosts,
+	}
+	if !p.syntax.NoPercentHack {
+		p.routing += "%"
+	}
+	if !p.syntax.NoUUCP {
+		p.routing += "!"
+	}
+	p.plan = newPlan(&p.features)
+	return p, nil
+}
+
+// Decide answers what is to happen at a stage. It has no error result: a lookup
+// that could not be made becomes a verdict, in inquiry.run.
+func (p *Policy) Decide(ctx context.Context, at Stage, f *Facts) Decision {
+	q := newInquiry(p, f)
+	verdict := Verdict{Action: Accept}
+	for i := range p.plan[at] {
+		out := q.check(ctx, &p.plan[at][i])
+		if out.verdict.Action != Undecided {
+			verdict = out.verdict
+		}
+		if out.ends == endStage {
+			break
+		}
+	}
+	return Decision{Stage: at, Verdict: verdict, Steps: q.steps}
+}
