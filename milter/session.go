@@ -1,0 +1,258 @@
+package milter
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	lib "github.com/d--j/go-milter"
+
+	"gatepost/internal/smtp"
+	"gatepost/policy"
+)
+
+// session is an SMTP session as the MTA tells it, and what was decided of it so
+// far. The library calls its methods from one goroutine.
+//
+// Everything begins refused and is let pass by a decision, so that a panic or a
+// missing event leaves it refused.
+type session struct {
+	server *Server
+	conn   *conn
+	hold   bool // the MTA can quarantine
+
+	policy Decider
+	facts  policy.Facts
+	known  bool    // the MTA told who the client is
+	client outcome // of the connection
+	helo   outcome // of the latest HELO
+	mail   outcome // of the message so far
+	rcpts  int     // recipients of the message that were let pass
+}
+
+var _ lib.Milter = (*session)(nil)
+
+func newSession(s *Server, c *conn, hold bool) *session {
+	return &session{server: s, conn: c, hold: hold}
+}
+
+// NewConnection begins: at the start and, on the same transport, after QUIT_NC.
+func (s *session) NewConnection(lib.Modifier) error {
+	s.endMessage()
+	*s = session{server: s.server, conn: s.conn, hold: s.hold}
+	return nil
+}
+
+// Connect takes the policy in force and asks it about the client.
+func (s *session) Connect(host, family string, _ uint16, addr string, m lib.Modifier) (resp *lib.Response, _ error) {
+	defer s.contain("connect", &resp)
+	_ = s.NewConnection(m)
+	s.client.refuse = internalFault()
+	s.policy = s.server.cfg.Policy()
+	s.facts.Conn = clientFacts(host, family, addr, &s.conn.macros)
+	s.known = s.facts.Conn.Addr.IsValid() || s.facts.Conn.Local
+	if !s.known {
+		s.client = outcome{}
+		s.server.complain("milter: the MTA did not tell the client's address; its mail gets a temporary failure",
+			"host", host, "family", family, "address", addr)
+		return lib.RespContinue, nil
+	}
+	s.client = s.ask(policy.StageConnect)
+	if s.client.refuse.Code() == 421 {
+		return s.say(s.refusal(s.client.refuse)), nil
+	}
+	return lib.RespContinue, nil
+}
+
+// Helo may come again, after STARTTLS or at the client's whim.
+func (s *session) Helo(name string, _ lib.Modifier) (resp *lib.Response, _ error) {
+	defer s.contain("helo", &resp)
+	s.endMessage()
+	s.facts.Helo = policy.Helo{Given: true, Name: name}
+	s.facts.TLS = policy.TLS{}
+	takeTLS(&s.facts.TLS, &s.conn.macros)
+	s.helo = outcome{}
+	if !s.client.refuse.IsZero() {
+		return s.say(s.refusal(s.client.refuse)), nil
+	}
+	if !s.known {
+		return lib.RespContinue, nil
+	}
+	s.helo.refuse = internalFault()
+	s.helo = s.ask(policy.StageHelo)
+	return s.say(s.refusal(s.helo.refuse)), nil
+}
+
+// MailFrom begins a message.
+func (s *session) MailFrom(_, _ string, _ lib.Modifier) (resp *lib.Response, _ error) {
+	defer s.contain("mail", &resp)
+	s.endMessage()
+	if refuse, ok := s.refused(); ok {
+		return s.say(s.refusal(transaction(refuse))), nil
+	}
+	if !s.known {
+		return s.say(s.refusal(internalFault())), nil
+	}
+	s.facts.Auth = authFacts(&s.conn.macros)
+	takeTLS(&s.facts.TLS, &s.conn.macros)
+	id, _ := s.conn.macros.get(macroQueueID)
+	s.facts.Mail = policy.Mail{Sender: smtp.ParsePath(s.conn.text()), QueueID: id}
+	s.mail = s.ask(policy.StageMail)
+	s.conn.inMessage = s.mail.refuse.IsZero()
+	return s.say(s.refusal(transaction(s.mail.refuse))), nil
+}
+
+// RcptTo asks about one recipient. Its refusal is that recipient's alone.
+func (s *session) RcptTo(_, _ string, _ lib.Modifier) (resp *lib.Response, _ error) {
+	defer s.contain("rcpt", &resp)
+	if refuse, ok := s.refused(); ok {
+		return s.say(s.refusal(transaction(refuse))), nil
+	}
+	if !s.conn.inMessage {
+		return s.say(s.refusal(internalFault())), nil
+	}
+	if id, ok := s.conn.macros.get(macroQueueID); ok {
+		s.facts.Mail.QueueID = id
+	}
+	s.facts.Rcpt = policy.Rcpt{Recipient: smtp.ParsePath(s.conn.text())}
+	o := s.ask(policy.StageRcpt)
+	s.facts.Rcpt = policy.Rcpt{}
+	if o.refuse.IsZero() {
+		s.mail.merge(o)
+		s.rcpts++
+	}
+	return s.say(s.refusal(transaction(o.refuse))), nil
+}
+
+// EndOfMessage does what could not be done before.
+func (s *session) EndOfMessage(m lib.Modifier) (resp *lib.Response, _ error) {
+	defer s.contain("end of message", &resp)
+	all := s.client
+	all.merge(s.helo)
+	all.merge(s.mail)
+	asked := s.conn.inMessage && s.rcpts > 0
+	s.endMessage()
+	switch {
+	case !asked:
+		return s.say(s.refusal(internalFault())), nil
+	case all.discard:
+		return lib.RespDiscard, nil
+	case all.quarantine != "":
+		if err := m.Quarantine(all.quarantine); err != nil {
+			return s.say(s.refusal(internalFault())), nil
+		}
+	}
+	return lib.RespContinue, nil
+}
+
+// Abort ends a message, or comes for nothing: Postfix sends it freely.
+func (s *session) Abort(lib.Modifier) error {
+	s.endMessage()
+	return nil
+}
+
+// Data and the following are switched off; an MTA that cannot is told to go on.
+func (s *session) Data(lib.Modifier) (*lib.Response, error) { return lib.RespContinue, nil }
+
+// Header is switched off.
+func (s *session) Header(_, _ string, _ lib.Modifier) (*lib.Response, error) {
+	return lib.RespContinue, nil
+}
+
+// Headers is switched off.
+func (s *session) Headers(lib.Modifier) (*lib.Response, error) { return lib.RespContinue, nil }
+
+// BodyChunk is switched off.
+func (s *session) BodyChunk([]byte, lib.Modifier) (*lib.Response, error) {
+	return lib.RespContinue, nil
+}
+
+// Unknown is switched off.
+func (s *session) Unknown(string, lib.Modifier) (*lib.Response, error) { return lib.RespContinue, nil }
+
+// Cleanup has nothing to give back.
+func (s *session) Cleanup(lib.Modifier) {}
+
+// endMessage forgets the message, but nothing of the connection.
+func (s *session) endMessage() {
+	s.conn.inMessage = false
+	s.mail, s.rcpts = outcome{}, 0
+	s.facts.Auth, s.facts.Mail, s.facts.Rcpt = policy.Auth{}, policy.Mail{}, policy.Rcpt{}
+}
+
+// refused returns the refusal of the client or its greeting: it holds for all
+// that follows.
+func (s *session) refused() (smtp.Reply, bool) {
+	if !s.client.refuse.IsZero() {
+		return s.client.refuse, true
+	}
+	return s.helo.refuse, !s.helo.refuse.IsZero()
+}
+
+var (
+	errLate      = errors.New("no decision in time")
+	errUnsound   = errors.New("a verdict that cannot be answered")
+	errNoDecider = errors.New("no policy in force")
+)
+
+// ask has the policy decide, within the time there is, and tells the observer
+// what will be answered.
+func (s *session) ask(at policy.Stage) outcome {
+	start := time.Now()
+	d := s.decide(at)
+	if s.server.cfg.Observe != nil {
+		s.server.cfg.Observe(&s.facts, &d, time.Since(start))
+	}
+	return settle(d.Verdict)
+}
+
+func (s *session) decide(at policy.Stage) policy.Decision {
+	if s.policy == nil {
+		return failed(policy.Decision{Stage: at}, errNoDecider)
+	}
+	ctx, cancel := context.WithTimeout(s.server.base, s.server.cfg.Timeout)
+	defer cancel()
+	d := s.policy.Decide(ctx, at, &s.facts)
+	if ctx.Err() != nil {
+		s.server.timeouts.Add(1)
+		return failed(d, errLate)
+	}
+	if v := sound(d.Verdict, s.hold); v.Action != d.Verdict.Action {
+		return failed(d, errUnsound)
+	}
+	return d
+}
+
+// failed makes a decision a temporary failure, with a last step that says why.
+func failed(d policy.Decision, err error) policy.Decision {
+	d.Verdict = policy.Verdict{Action: policy.Tempfail, Reply: internalFault()}
+	d.Steps = append(d.Steps, policy.Step{Rule: "milter", Verdict: d.Verdict, Err: err})
+	return d
+}
+
+// refusal is the answer for a reply, and for the zero Reply to go on.
+func (s *session) refusal(r smtp.Reply) answer {
+	if r.IsZero() {
+		return answer{}
+	}
+	return answer{frame: s.server.replies.frame(r)}
+}
+
+// say gives an answer. The library carries a plain temporary failure, in whose
+// place the connection puts the reply.
+func (s *session) say(a answer) *lib.Response {
+	if a.frame == nil {
+		return lib.RespContinue
+	}
+	s.conn.reply = a.frame
+	return lib.RespTempFail
+}
+
+// contain turns a panic into a temporary failure. What was being decided stays
+// refused.
+func (s *session) contain(at string, resp **lib.Response) {
+	if v := recover(); v != nil {
+		s.server.panicked(at, v)
+		*resp = s.say(s.refusal(internalFault()))
+	}
+}
