@@ -62,13 +62,22 @@ func ParseHosts(data []byte) *Hosts {
 	return h
 }
 
-func (h *Hosts) add(addr netip.Addr, names []string) {
+func (h *Hosts) add(addr netip.Addr, fields []string) {
+	var names []string
+	for _, name := range fields {
+		if name = relative(name); name != "" && !strings.HasSuffix(name, ".") {
+			names = append(names, name)
+		}
+	}
+	if len(names) == 0 {
+		return
+	}
 	if _, ok := h.byAddr[addr]; !ok {
 		h.byAddr[addr] = names[0]
 	}
 	canonical := canonicalOf(names)
 	for _, name := range names {
-		k := lower(relative(name))
+		k := lower(name)
 		e := h.byName[k]
 		if e == nil {
 			e = &host{canonical: canonical}
@@ -85,13 +94,13 @@ func (h *Hosts) add(addr netip.Addr, names []string) {
 func canonicalOf(names []string) string {
 	for _, name := range names {
 		if strings.Contains(name, ".") {
-			return relative(name)
+			return name
 		}
 	}
 	return names[0]
 }
 
-// Name is the first name on the first line that has the address.
+// Name is the first name on the first line that has the address, without final dot.
 func (h *Hosts) Name(addr netip.Addr) (name string, found bool) {
 	if h == nil {
 		return "", false
