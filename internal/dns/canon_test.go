@@ -29,15 +29,32 @@ func canonZone() dnstest.Zone {
 	return z
 }
 
+const aaaa, a, mx = "AAAA ", "A ", "MX "
+
+type canonCase struct {
+	name  string
+	want  string // the canonical name; "" for not found
+	temp  bool
+	asked []string
+}
+
+func (tc canonCase) run(t *testing.T) {
+	fake := dnstest.NewFake(canonZone())
+	want := dns.Canon{Name: tc.name}
+	if tc.want != "" {
+		want = dns.Canon{Name: tc.want, Found: true}
+	}
+	got, err := dns.Canonify(t.Context(), fake, dns.ParseHosts([]byte(hostsFile)), "example.com", tc.name)
+	if got != want || (err != nil) != tc.temp {
+		t.Errorf("Canonify(%q) = %+v, %v, want %+v, temporary %v", tc.name, got, err, want, tc.temp)
+	}
+	if asked := fake.Asked(); !reflect.DeepEqual(asked, tc.asked) {
+		t.Errorf("Canonify(%q) asked %q, want %q", tc.name, asked, tc.asked)
+	}
+}
+
 func TestCanonify(t *testing.T) {
-	hosts := dns.ParseHosts([]byte(hostsFile))
-	const aaaa, a, mx = "AAAA ", "A ", "MX "
-	for _, tc := range []struct {
-		name  string
-		want  string // the canonical name; "" for not found
-		temp  bool
-		asked []string
-	}{
+	for _, tc := range []canonCase{
 		{"mx.example.com", "mx.example.com", false, []string{aaaa + "mx.example.com"}},
 		{"V6.org.", "V6.org", false, []string{aaaa + "v6.org"}},
 		{"MXfail.org", "MXfail.org", false, []string{aaaa + "mxfail.org", a + "mxfail.org"}},
@@ -57,7 +74,15 @@ func TestCanonify(t *testing.T) {
 		{"aaaafailnothing.org", "", true, []string{aaaa + "aaaafailnothing.org", a + "aaaafailnothing.org", mx + "aaaafailnothing.org"}},
 		{"mxfailnothing.org", "", true, []string{aaaa + "mxfailnothing.org", a + "mxfailnothing.org", mx + "mxfailnothing.org"}},
 		{"tofail.org", "", true, []string{aaaa + "tofail.org", a + "mxfailnothing.org", mx + "mxfailnothing.org"}},
-		// the hosts file
+		{"", "", false, nil},
+		{".", "", false, nil},
+	} {
+		t.Run(tc.name, tc.run)
+	}
+}
+
+func TestCanonifyByHostsFile(t *testing.T) {
+	for _, tc := range []canonCase{
 		{"localhost", "localhost", false, nil},
 		{"localhost.example.com", "localhost", false, nil},
 		{"Localhost.Example.COM.", "localhost", false, nil},
@@ -68,7 +93,13 @@ func TestCanonify(t *testing.T) {
 		{"mapped", "mapped.example.com", false, nil},
 		{"mapped.example.com", "mapped.example.com", false, nil},
 		{"x.mapped.example.com", "", false, []string{aaaa + "x.mapped.example.com", a + "x.mapped.example.com", mx + "x.mapped.example.com"}},
-		// addresses
+	} {
+		t.Run(tc.name, tc.run)
+	}
+}
+
+func TestCanonifyAddress(t *testing.T) {
+	for _, tc := range []canonCase{
 		{"[192.0.2.1]", "[192.0.2.1]", false, []string{"PTR 1.2.0.192.in-addr.arpa"}},
 		{"[192.0.2.8]", "[192.0.2.8]", false, []string{"PTR 8.2.0.192.in-addr.arpa"}},
 		{"[192.0.2.7]", "", false, []string{"PTR 7.2.0.192.in-addr.arpa"}},
@@ -84,23 +115,8 @@ func TestCanonify(t *testing.T) {
 		{"[192.0.2.1", "", false, nil},
 		{"[", "", false, nil},
 		{"[]", "", false, nil},
-		{"", "", false, nil},
-		{".", "", false, nil},
 	} {
-		t.Run(tc.name, func(t *testing.T) {
-			fake := dnstest.NewFake(canonZone())
-			want := dns.Canon{Name: tc.name}
-			if tc.want != "" {
-				want = dns.Canon{Name: tc.want, Found: true}
-			}
-			got, err := dns.Canonify(t.Context(), fake, hosts, "example.com", tc.name)
-			if got != want || (err != nil) != tc.temp {
-				t.Errorf("Canonify(%q) = %+v, %v, want %+v, temporary %v", tc.name, got, err, want, tc.temp)
-			}
-			if asked := fake.Asked(); !reflect.DeepEqual(asked, tc.asked) {
-				t.Errorf("Canonify(%q) asked %q, want %q", tc.name, asked, tc.asked)
-			}
-		})
+		t.Run(tc.name, tc.run)
 	}
 }
 
