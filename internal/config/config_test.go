@@ -134,6 +134,7 @@ func TestFaults(t *testing.T) {
 		{"key of another section", "nocanonify = true\n", `FILE:1: unknown key nocanonify, did you mean features.nocanonify?`},
 		{"unknown section", "[feature]\nx = 1\n", `FILE:1: unknown key feature, did you mean features?`},
 		{"case of a feature", "[features]\nrelay_based_on_mx = true\n", `FILE:2: unknown key features.relay_based_on_mx, did you mean features.relay_based_on_MX?`},
+		{"swapped letters", "[log]\nlevle = 1\n", `FILE:2: unknown key log.levle, did you mean log.level?`},
 		{"quoted key", "\"a b\" = 1\n", `FILE:1: unknown key "a b"`},
 		{"inline table", "milter = { mode = \"enforce\",  tiemout = \"2s\" }\n", `FILE:1: unknown key milter.tiemout, did you mean milter.timeout?`},
 		{"section as a value", "milter = 3\n", `FILE:1: milter is the number 3, expected a table, [milter]`},

@@ -37,27 +37,30 @@ func elsewhere(a, b string) int {
 	return 1
 }
 
-// distance counts the letters to insert, delete or replace to make a into b
-// (Levenshtein); names longer than any key are infinitely far.
+// distance counts the letters to insert, delete, replace or swap with their
+// neighbour to make a into b (optimal string alignment); names longer than any
+// key are infinitely far.
 func distance(a, b string) int {
 	if len(a) > 60 || len(b) > 60 {
 		return 60
 	}
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
+	before, above, row := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
+	for j := range above {
+		above[j] = j
 	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost++
+	for i := 1; i <= len(a); i++ {
+		row[0] = i
+		for j := 1; j <= len(b); j++ {
+			replaced := above[j-1]
+			if a[i-1] != b[j-1] {
+				replaced++
 			}
-			diagonal = row[j+1]
-			row[j+1] = min(cost, row[j]+1, diagonal+1)
+			row[j] = min(replaced, row[j-1]+1, above[j]+1)
+			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
+				row[j] = min(row[j], before[j-2]+1)
+			}
 		}
+		before, above, row = above, row, before
 	}
-	return row[len(b)]
+	return above[len(b)]
 }

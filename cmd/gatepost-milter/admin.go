@@ -1,0 +1,94 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"gatepost/internal/config"
+	"gatepost/internal/setup"
+	"gatepost/milter"
+)
+
+// admin is the listener for those who run the machine: metrics, and whether mail
+// is served. It is on the loopback or a unix socket only, and changes nothing.
+type admin struct {
+	ready  atomic.Bool
+	log    *slog.Logger
+	ln     net.Listener // nil when there is none
+	server *http.Server
+}
+
+func newAdmin(cfg *config.Config, log *slog.Logger) (a *admin, err error) {
+	a = &admin{log: log}
+	switch {
+	case cfg.Admin.Listen == "":
+	case strings.HasPrefix(cfg.Admin.Listen, "unix:"):
+		a.ln, err = milter.Listen(cfg.Admin.Listen, socketOptions(cfg))
+	default:
+		a.ln, err = net.Listen("tcp", cfg.Admin.Listen)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("admin.listen: %w", err)
+	}
+	a.server = &http.Server{
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       10 * time.Second,
+		WriteTimeout:      30 * time.Second,
+		IdleTimeout:       time.Minute,
+		MaxHeaderBytes:    16 << 10,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+	}
+	return a, nil
+}
+
+func (a *admin) routes(e *setup.Engine) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", setup.ContentType)
+		if err := e.WriteMetrics(w); err != nil {
+			a.log.Debug("metrics not delivered", "error", err)
+		}
+	})
+	mux.HandleFunc("GET /ready", a.answerReady)
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	return mux
+}
+
+// answerReady says 200 from the start of service until the program is told to stop.
+func (a *admin) answerReady(w http.ResponseWriter, _ *http.Request) {
+	if !a.ready.Load() {
+		http.Error(w, "stopping", http.StatusServiceUnavailable)
+		return
+	}
+	fmt.Fprintln(w, "ready")
+}
+
+// serve returns when the listener breaks, or at close without one.
+func (a *admin) serve(e *setup.Engine) error {
+	if a.ln == nil {
+		return nil
+	}
+	a.server.Handler = a.routes(e)
+	if err := a.server.Serve(a.ln); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("admin.listen: %w", err)
+	}
+	return nil
+}
+
+func (a *admin) close() {
+	if a.ln != nil {
+		defer a.ln.Close() // the server knows it only once it serves
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	if a.server.Shutdown(ctx) != nil {
+		a.server.Close()
+	}
+}

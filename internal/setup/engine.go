@@ -1,0 +1,165 @@
+package setup
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"gatepost/internal/config"
+	"gatepost/maps"
+	"gatepost/policy"
+)
+
+// Engine keeps the policy current. It is safe for concurrent use.
+type Engine struct {
+	log     *slog.Logger
+	host    host
+	metrics *metrics
+	current atomic.Pointer[state]
+
+	mu        sync.Mutex    // one change at a time
+	reopened  chan struct{} // a reload opened other tables
+	failed    atomic.Bool   // the last reload or rebuild did not succeed
+	collector atomic.Pointer[[]Collector]
+}
+
+// Collector adds metrics of its own, one call of gauge or counter for each.
+type Collector func(gauge, counter func(name, help string, value float64))
+
+// Open makes everything that the configuration describes and the first policy.
+// It fails when a table that the configuration names cannot be read. It asks the
+// DNS about this host itself, for a few seconds at most.
+func Open(ctx context.Context, cfg *config.Config, log *slog.Logger) (*Engine, error) {
+	return open(ctx, cfg, log, thisHost())
+}
+
+func open(ctx context.Context, cfg *config.Config, log *slog.Logger, h host) (*Engine, error) {
+	e := &Engine{log: log, host: h, metrics: newMetrics(), reopened: make(chan struct{}, 1)}
+	s, err := e.build(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	e.swap(s)
+	return e, nil
+}
+
+// Policy is the policy in force. A session that keeps it sees one policy to its end.
+func (e *Engine) Policy() *policy.Policy { return e.current.Load().policy }
+
+// Config is the configuration in force.
+func (e *Engine) Config() *config.Config { return e.current.Load().cfg }
+
+// Generation counts the policies that have been in force, from 1.
+func (e *Engine) Generation() uint64 { return e.current.Load().generation }
+
+// Collect has WriteMetrics ask c too.
+func (e *Engine) Collect(c Collector) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	var all []Collector
+	if old := e.collector.Load(); old != nil {
+		all = append(all, *old...)
+	}
+	all = append(all, c)
+	e.collector.Store(&all)
+}
+
+// Reload reads the configuration by load and all tables anew, and builds a new
+// policy. On any error, which is logged, everything stays as it was.
+func (e *Engine) Reload(ctx context.Context, load func() (*config.Config, error)) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	s, err := e.reload(ctx, load)
+	e.failed.Store(err != nil)
+	if err != nil {
+		e.log.Error("reload failed, the old configuration stays in force", "error", err)
+		return err
+	}
+	e.warnUnchangeable(s.cfg)
+	e.swap(s)
+	select {
+	case e.reopened <- struct{}{}:
+	default:
+	}
+	e.log.Info("reloaded", "generation", s.generation)
+	return nil
+}
+
+func (e *Engine) reload(ctx context.Context, load func() (*config.Config, error)) (*state, error) {
+	cfg, err := load()
+	if err != nil {
+		return nil, err
+	}
+	return e.build(ctx, cfg)
+}
+
+// Run follows the edits of the tables until ctx ends.
+func (e *Engine) Run(ctx context.Context) {
+	for ctx.Err() == nil {
+		e.watch(ctx)
+	}
+}
+
+// watch follows the tables of the state in force until a reload opens others.
+func (e *Engine) watch(ctx context.Context) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		maps.Watch(ctx, e.log, e.current.Load().tables(), e.rebuild)
+	}()
+	select {
+	case <-e.reopened:
+		cancel()
+	case <-ctx.Done():
+	}
+	<-ended
+}
+
+// rebuild makes a new policy of the tables as they are now.
+func (e *Engine) rebuild() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	s := *e.current.Load()
+	err := s.makePolicy()
+	e.failed.Store(err != nil)
+	if err != nil {
+		e.log.Error("no new policy could be made, the old one stays in force", "error", err)
+		return
+	}
+	e.swap(&s)
+	e.log.Info("policy renewed after an edit", "generation", s.generation)
+}
+
+// swap puts s in force. The caller holds e.mu, or is the only one to know e.
+func (e *Engine) swap(s *state) {
+	s.generation = 1
+	if old := e.current.Load(); old != nil {
+		s.generation = old.generation + 1
+	}
+	s.since = time.Now()
+	e.current.Store(s)
+	if s.cfg.Features.PromiscuousRelay {
+		e.log.Warn("features.promiscuous_relay is on: Gatepost lets every client relay, so the mail server must have relay checks of its own")
+	}
+}
+
+// warnUnchangeable tells of settings that a reload cannot change.
+func (e *Engine) warnUnchangeable(cfg *config.Config) {
+	old := e.Config()
+	for _, part := range []struct {
+		name    string
+		changed bool
+	}{
+		{"[milter]", !sameMilter(&old.Milter, &cfg.Milter)},
+		{"[admin]", old.Admin != cfg.Admin},
+		{"log.format or log.output", old.Log.Format != cfg.Log.Format || old.Log.Output != cfg.Log.Output},
+	} {
+		if part.changed {
+			e.log.Warn("a changed setting needs a restart to take effect", "setting", part.name)
+		}
+	}
+}

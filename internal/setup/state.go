@@ -1,0 +1,173 @@
+package setup
+
+import (
+	"context"
+	"log/slog"
+	"reflect"
+	"time"
+
+	"gatepost/internal/config"
+	"gatepost/internal/dns"
+	"gatepost/maps"
+	"gatepost/policy"
+)
+
+// state is one configuration made real. Only its policy is ever replaced, in a copy.
+type state struct {
+	cfg        *config.Config
+	access     *maps.Table // nil without access_db
+	relay      *maps.Table // class R
+	local      *maps.Table // the file of class w
+	always     maps.Map    // what always belongs to class w
+	own        maps.Map    // class m
+	hostName   string      // $j
+	hosts      *dns.Hosts
+	resolver   *dns.Client
+	policy     *policy.Policy
+	generation uint64
+	since      time.Time
+}
+
+// build opens everything anew and makes a policy of it.
+func (e *Engine) build(ctx context.Context, cfg *config.Config) (*state, error) {
+	s := &state{cfg: cfg}
+	if err := s.openTables(e.log); err != nil {
+		return nil, err
+	}
+	if err := s.openResolver(e.host, e.current.Load(), e.log); err != nil {
+		return nil, err
+	}
+	if err := s.identify(ctx, e.host, e.log); err != nil {
+		return nil, err
+	}
+	if err := s.makePolicy(); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *state) openTables(log *slog.Logger) (err error) {
+	t := &s.cfg.Tables
+	if s.cfg.Features.AccessDB {
+		if s.access, err = openTable("access", t.Access, maps.FormatAccess, log); err != nil {
+			return err
+		}
+	}
+	if s.relay, err = openTable("relay_domains", t.RelayDomains, maps.FormatClass, log); err != nil {
+		return err
+	}
+	s.local, err = openTable("local_host_names", t.LocalHostNames, maps.FormatClass, log)
+	return err
+}
+
+func openTable(name string, t config.Table, format maps.Format, log *slog.Logger) (*maps.Table, error) {
+	return maps.Open(maps.Spec{Name: name, Path: t.Path, Format: format, Optional: !t.Named}, log)
+}
+
+func (s *state) tables() []*maps.Table {
+	all := []*maps.Table{s.relay, s.local}
+	if s.access != nil {
+		all = append(all, s.access)
+	}
+	return all
+}
+
+// openResolver keeps the old resolver, and with it what it remembers, when its settings are the same.
+func (s *state) openResolver(h host, old *state, log *slog.Logger) (err error) {
+	if s.hosts, err = dns.ReadHosts(h.hostsFile); err != nil {
+		return err
+	}
+	c := s.cfg.DNS
+	if old != nil && len(c.Servers) > 0 && reflect.DeepEqual(old.cfg.DNS, c) {
+		s.resolver = old.resolver
+		return nil
+	}
+	servers := c.Servers
+	if len(servers) == 0 {
+		if servers, _, _, err = dns.ReadResolvConf(h.resolvConf); err != nil {
+			return err
+		}
+	}
+	s.resolver, err = dns.NewClient(dns.Config{
+		Servers: servers, Timeout: c.Timeout, Attempts: c.Attempts, CacheSize: c.CacheSize, Log: log,
+	})
+	return err
+}
+
+// identify finds out who this host is.
+func (s *state) identify(ctx context.Context, h host, log *slog.Logger) (err error) {
+	ctx, cancel := context.WithTimeout(ctx, probeTime)
+	defer cancel()
+	n := names{s.hosts, s.resolver}
+	if s.hostName = s.cfg.HostName; s.hostName == "" {
+		if s.hostName, err = h.fullName(ctx, n, log); err != nil {
+			return err
+		}
+	}
+	s.always = maps.NewClass("this host", h.localWords(ctx, n, s.hostName, !s.cfg.DontProbeInterfaces, log))
+	var own []string
+	if d := domainOf(s.hostName); d != "" {
+		own = []string{d}
+	}
+	s.own = maps.NewClass("this host", own)
+	return nil
+}
+
+// makePolicy builds the policy over the tables as they are now.
+func (s *state) makePolicy() error {
+	c := policy.Config{
+		HostName:       s.hostName,
+		Domain:         domainOf(s.hostName),
+		RelayDomains:   []maps.Map{s.relay.Snapshot()},
+		LocalHostNames: []maps.Map{s.local.Snapshot(), s.always},
+		OwnDomains:     []maps.Map{s.own},
+		Features:       features(&s.cfg.Features),
+		Resolver:       s.resolver,
+		Hosts:          s.hosts,
+	}
+	if s.access != nil {
+		c.Access = s.access.Snapshot()
+	}
+	p, err := policy.New(c)
+	if err != nil {
+		return err
+	}
+	s.policy = p
+	return nil
+}
+
+// features are those of the configuration in the policy's terms.
+func features(f *config.Features) policy.Features {
+	return policy.Features{
+		AccessSkip:                f.AccessSkip,
+		LookupDotDomain:           f.AccessLookupDotDomain,
+		RelayToFullAddress:        f.RelayToFullAddress,
+		BlocklistRecipients:       f.BlocklistRecipients,
+		RelayHostsOnly:            f.RelayHostsOnly,
+		RelayEntireDomain:         f.RelayEntireDomain,
+		RelayBasedOnMX:            f.RelayBasedOnMX,
+		RelayLocalFrom:            f.RelayLocalFrom,
+		RelayMailFrom:             f.RelayMailFrom,
+		RelayMailFromDomain:       f.RelayMailFromDomain,
+		PromiscuousRelay:          f.PromiscuousRelay,
+		LooseRelayCheck:           f.LooseRelayCheck,
+		AcceptUnqualifiedSenders:  f.AcceptUnqualifiedSenders,
+		AcceptUnresolvableDomains: f.AcceptUnresolvableDomains,
+		NoCanonify:                f.NoCanonify,
+		NoUUCP:                    special(f.NoUUCP),
+		NoPercentHack:             special(f.NoPercentHack),
+		TrustAuthMech:             f.TrustAuthMech,
+	}
+}
+
+func special(argument string) policy.Special {
+	switch argument {
+	case "nospecial":
+		return policy.SpecialOrdinary
+	case "reject":
+		return policy.SpecialReject
+	}
+	return policy.SpecialRoute
+}
+
+func sameMilter(a, b *config.Milter) bool { return reflect.DeepEqual(a, b) }
