@@ -53,7 +53,7 @@ func errorReply(v string) (smtp.Reply, error) {
 		}
 	}
 	if text = unquote(text); text == "" {
-		return smtp.Reply{}, errors.New("no text after ERROR:")
+		return smtp.Reply{}, errors.New("no text after the word ERROR")
 	}
 	code, rest, ok := replyCode(text)
 	if !ok {
