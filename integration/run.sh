@@ -1,0 +1,136 @@
+#!/usr/bin/env bash
+# Runs the tests with real sendmail and real Postfix in containers, and leaves nothing
+# running behind. Needs root and Go; what else is missing (Docker, Compose, debootstrap)
+# is installed with apt-get. See README.md.
+#
+#   integration/run.sh [go test flags, such as -run 'TestDialogues/relay']
+#   KEEP=1 integration/run.sh ...        leave the containers running to look at them
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+project=gatepost-integration
+suite=bookworm
+images=(sendmail postfix tools)
+
+say() { printf 'integration: %s\n' "$*"; }
+fail() { printf 'integration: %s\n' "$*" >&2; exit 1; }
+
+need() { # COMMAND PACKAGE...
+	command -v "$1" >/dev/null && return
+	shift
+	say "installing $*"
+	DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$@" >/dev/null ||
+		{ apt-get update >/dev/null && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$@" >/dev/null; } ||
+		fail "cannot install $*"
+}
+
+compose() {
+	if command -v docker-compose >/dev/null; then docker-compose -p "$project" "$@"; else docker compose -p "$project" "$@"; fi
+}
+
+tools() {
+	[ "$(id -u)" = 0 ] || fail "needs root (containers, network namespaces)"
+	command -v go >/dev/null || fail "needs Go"
+	need docker docker.io
+	docker compose version >/dev/null 2>&1 || need docker-compose docker-compose
+	docker info >/dev/null 2>&1 && return
+	say "starting the Docker daemon"
+	systemctl start docker 2>/dev/null || service docker start >/dev/null 2>&1 || true
+	for _ in $(seq 30); do docker info >/dev/null 2>&1 && return; sleep 1; done
+	fail "the Docker daemon does not answer"
+}
+
+# The host's own Debian package sources of the suite, as sources.list lines. On a host
+# with another release: its mirror, with our suite.
+debian_sources() {
+	local targets
+	targets=$(apt-get indextargets --format '$(CREATED_BY)|$(COMPONENT)|$(RELEASE)|$(REPO_URI)' | grep '^Packages|main|' | grep -i debian || true)
+	if grep -q "|$suite|" <<<"$targets"; then
+		awk -F'|' -v s="$suite" 'index($3, s) == 1 && !seen[$3]++ {print "deb", $4, $3, "main"}' <<<"$targets"
+	else
+		awk -F'|' -v s="$suite" '$3 !~ /-/ {print "deb", $4, s, "main"; exit}' <<<"$targets"
+	fi
+}
+
+# The base image: Docker Hub's where it and its package sources can be reached, else one
+# made by debootstrap from the host's package sources.
+base_image() {
+	local tag
+	tag=gatepost-test/base:$( { echo "$suite"; debian_sources; cat integration/base-image.sh; } | sha256sum | cut -c1-16)
+	if ! docker image inspect "$tag" >/dev/null 2>&1; then
+		say "making the base image"
+		if timeout 90 docker pull -q "debian:$suite-slim" >/dev/null 2>&1 &&
+			timeout 90 docker run --rm --network host "debian:$suite-slim" apt-get update >/dev/null 2>&1; then
+			docker tag "debian:$suite-slim" "$tag"
+		else
+			need debootstrap debootstrap
+			debian_sources >"$state/sources.list"
+			[ -s "$state/sources.list" ] || fail "found no Debian package source in apt's configuration"
+			integration/base-image.sh "$suite" "$state/sources.list" "$tag" >"$state/base.log" 2>&1 ||
+				{ tail -n 30 "$state/base.log" >&2; fail "cannot make the base image"; }
+		fi
+	fi
+	base=$tag
+}
+
+# An image is named after what it is made from, so that it is made once.
+image_tag() { # NAME
+	{ echo "$base"; (cd "packaging/images/$1" && find . -type f -print0 | sort -z | xargs -0 sha256sum); } | sha256sum | cut -c1-16
+}
+
+build_images() {
+	local name tag pids=() waiting=()
+	for name in "${images[@]}"; do
+		tag=$(image_tag "$name")
+		export "GATEPOST_${name^^}_TAG=$tag"
+		docker image inspect "gatepost-test/$name:$tag" >/dev/null 2>&1 && continue
+		say "building the image $name"
+		docker build --network host --build-arg "BASE=$base" -t "gatepost-test/$name:$tag" "packaging/images/$name" >"$state/build-$name.log" 2>&1 &
+		pids+=($!) waiting+=("$name")
+	done
+	local i
+	for i in "${!pids[@]}"; do
+		wait "${pids[$i]}" || { tail -n 30 "$state/build-${waiting[$i]}.log" >&2; fail "cannot build the image ${waiting[$i]}"; }
+	done
+}
+
+clean_up() {
+	local status=$?
+	trap - EXIT INT TERM
+	if [ "$status" != 0 ] && [ -n "${up:-}" ]; then
+		say "last lines of each container:"
+		compose logs --no-color --tail 20 2>/dev/null || true
+	fi
+	if [ -n "${KEEP:-}" ] && [ -n "${up:-}" ]; then
+		say "left running; state in $state; end it with: docker rm -f \$(docker ps -aqf label=com.docker.compose.project=$project)"
+		exit "$status"
+	fi
+	compose down -v --remove-orphans -t 1 >/dev/null 2>&1 || true
+	rm -rf "$state"
+	exit "$status"
+}
+
+tools
+exec 9>/run/lock/gatepost-integration
+flock -w 900 9 || fail "another run does not end"
+state=$(mktemp -d /tmp/gatepost-integration.XXXXXX)
+trap clean_up EXIT
+trap 'exit 130' INT TERM
+mkdir -m 755 "$state/etc" "$state/run"
+mkdir -m 777 "$state/sink"
+chmod 755 "$state"; chmod 777 "$state/sink"
+
+base_image
+build_images
+say "building gatepost-milter"
+CGO_ENABLED=0 go build -o "$state/gatepost-milter" ./cmd/gatepost-milter
+
+export GATEPOST_BASE_IMAGE=$base GATEPOST_BIN=$state/gatepost-milter
+export GATEPOST_ETC=$state/etc GATEPOST_RUN=$state/run GATEPOST_SINK=$state/sink
+export GATEPOST_INTEGRATION_PROJECT=$project GATEPOST_INTEGRATION_STATE=$state
+: >"$state/etc/gatepost.toml" # a first, empty policy; each test brings its own
+compose down -v --remove-orphans -t 1 >/dev/null 2>&1 || true
+say "starting the containers"
+up=1
+compose up -d --no-build >"$state/up.log" 2>&1 || { cat "$state/up.log" >&2; fail "cannot start the containers"; }
+go test -tags integration -count=1 -timeout 9m -v ./integration "$@"
