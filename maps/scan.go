@@ -44,7 +44,6 @@ func (p Problem) String() string { return p.Source.String() + ": " + p.Text }
 // in the order of the file.
 type scanner struct {
 	format  Format
-	line    func(line, offset int)                         // each line begins; may be nil
 	entry   func(line, offset int, key, value string) bool // false ends the walk
 	problem func(line int, text string)                    // may be nil
 }
@@ -54,9 +53,6 @@ func (s *scanner) scan(data string) {
 		text := data[pos:]
 		if i := strings.IndexByte(text, '\n'); i >= 0 {
 			text = text[:i]
-		}
-		if s.line != nil {
-			s.line(line, pos)
 		}
 		more := true
 		if s.format == FormatClass {

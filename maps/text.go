@@ -8,30 +8,30 @@ import (
 	"math"
 	"math/bits"
 	"math/rand/v2"
-	"sort"
 	"strings"
 )
 
 const (
-	// maxBytes is the largest table: offsets are 32 bits, one of them means "none".
+	// maxBytes is the largest table: offsets have 32 bits.
 	maxBytes = math.MaxUint32
 	// maxProblems is how many problems are kept; the rest is only counted.
 	maxProblems = 100
-	// lineStep is how many lines lie between two marks of the line index.
-	lineStep = 32
+	// lineBlock is how many bytes lie between two marks of the line index.
+	lineBlock = 512
 )
 
 // Text is an immutable snapshot of a table; it is safe for concurrent use. It is
-// made for a million lines: the text itself, one array of offsets into it by hash
-// of the key, and a mark for every 32nd line to find a line number again. There
+// made for a million lines: the text itself, a hash table of offsets into it, and
+// the line number at every 512th byte. There
 // is no object per entry, and a lookup allocates nothing.
 type Text struct {
 	file     string
 	format   Format
 	data     string
 	seed     uint64
-	slots    []uint32 // by hash: 1 + offset of a key in data, 0 is free; a power of two, at most half full
-	marks    []uint32 // offset of every lineStep-th line; nil when lines have no meaning
+	tags     []uint8  // by hash: some more bits of it, 0 is free; a power of two, at most half full
+	slots    []uint32 // beside the tags: offset of the key in data
+	lines    []uint32 // number of the line at every lineBlock-th byte; nil when lines have no meaning
 	entries  int
 	problems []Problem
 	skipped  int // number of problems, kept or not
@@ -60,6 +60,7 @@ func parseText(file string, format Format, data string) (*Text, error) {
 		return nil, fmt.Errorf("%s: %w", at, errNUL)
 	}
 	t := &Text{file: file, format: format, data: data, seed: rand.Uint64()}
+	t.lines = countLines(data)
 	t.build()
 	return t, nil
 }
@@ -79,7 +80,6 @@ func checkSize(file string, size int64) error {
 func NewClass(name string, words []string) *Text {
 	t := &Text{file: name, format: FormatClass, data: strings.Join(words, "\n"), seed: rand.Uint64()}
 	t.build()
-	t.marks = nil
 	return t
 }
 
@@ -90,15 +90,11 @@ func (t *Text) build() {
 	count.entry = func(int, int, string, string) bool { n++; return true }
 	count.scan(t.data)
 	if n > 0 {
-		t.slots = make([]uint32, 1<<bits.Len(uint(2*n-1)))
+		size := 1 << bits.Len(uint(2*n-1))
+		t.tags, t.slots = make([]uint8, size), make([]uint32, size)
 	}
 
 	fill := scanner{format: t.format, problem: t.addProblem}
-	fill.line = func(line, offset int) {
-		if line%lineStep == 1 {
-			t.marks = append(t.marks, uint32(offset))
-		}
-	}
 	warnedCR := false
 	fill.entry = func(line, offset int, key, value string) bool {
 		first, seen := t.insert(key, offset)
@@ -118,26 +114,30 @@ func (t *Text) build() {
 // insert notes that a key stands at offset. When it is there already, first is
 // where, and nothing changes.
 func (t *Text) insert(key string, offset int) (first int, seen bool) {
-	i, found := t.find(key)
+	i, tag, found := t.find(key)
 	if found {
-		return int(t.slots[i] - 1), true
+		return int(t.slots[i]), true
 	}
-	t.slots[i] = uint32(offset + 1)
+	t.tags[i], t.slots[i] = tag, uint32(offset)
 	t.entries++
 	return offset, false
 }
 
-// find is the slot that has key, or the free one where it would be. There must be slots.
-func (t *Text) find(key string) (slot int, found bool) {
-	mask := len(t.slots) - 1
-	i := int(foldHash(t.seed, key)) & mask
-	for t.slots[i] != 0 {
-		if t.keyIs(int(t.slots[i]-1), key) {
-			return i, true
+// find is the slot that has key, or the free one where it would be with this tag.
+// There must be slots. The tags spare most looks into the text, each of which
+// costs a wait for memory when the table is large.
+func (t *Text) find(key string) (slot int, tag uint8, found bool) {
+	hash := foldHash(t.seed, key)
+	tag = uint8(hash>>56) | 1
+	mask := len(t.tags) - 1
+	i := int(hash) & mask
+	for t.tags[i] != 0 {
+		if t.tags[i] == tag && t.keyIs(int(t.slots[i]), key) {
+			return i, tag, true
 		}
 		i = (i + 1) & mask
 	}
-	return i, false
+	return i, tag, false
 }
 
 func (t *Text) keyIs(offset int, key string) bool {
@@ -161,11 +161,11 @@ func (t *Text) Lookup(_ context.Context, key string) (Entry, bool, error) {
 	if len(t.slots) == 0 || key == "" {
 		return Entry{}, false, nil
 	}
-	slot, found := t.find(key)
+	slot, _, found := t.find(key)
 	if !found {
 		return Entry{}, false, nil
 	}
-	offset := int(t.slots[slot] - 1)
+	offset := int(t.slots[slot])
 	return Entry{Value: t.valueAt(offset + len(key)), Source: Source{File: t.file, Line: t.lineAt(offset)}}, true, nil
 }
 
@@ -181,13 +181,22 @@ func (t *Text) valueAt(offset int) string {
 	return trimBlanks(rest)
 }
 
+// countLines notes the number of the line at every lineBlock-th byte.
+func countLines(data string) []uint32 {
+	lines := make([]uint32, 0, len(data)/lineBlock+1)
+	for pos, line := 0, 1; pos < len(data); pos += lineBlock {
+		lines = append(lines, uint32(line))
+		line += strings.Count(data[pos:min(pos+lineBlock, len(data))], "\n")
+	}
+	return lines
+}
+
 func (t *Text) lineAt(offset int) int {
-	if len(t.marks) == 0 {
+	if t.lines == nil {
 		return 0
 	}
-	after := sort.Search(len(t.marks), func(i int) bool { return int(t.marks[i]) > offset })
-	start := int(t.marks[after-1])
-	return (after-1)*lineStep + 1 + strings.Count(t.data[start:offset], "\n")
+	block := offset / lineBlock
+	return int(t.lines[block]) + strings.Count(t.data[block*lineBlock:offset], "\n")
 }
 
 // Len is the number of entries: of different keys, or of different members.
@@ -202,11 +211,11 @@ func (t *Text) All() iter.Seq2[string, Entry] {
 	return func(yield func(string, Entry) bool) {
 		s := scanner{format: t.format}
 		s.entry = func(line, offset int, key, value string) bool {
-			slot, found := t.find(key)
-			if !found || int(t.slots[slot]-1) != offset {
+			slot, _, found := t.find(key)
+			if !found || int(t.slots[slot]) != offset {
 				return true // seen before
 			}
-			if t.marks == nil {
+			if t.lines == nil {
 				line = 0
 			}
 			return yield(foldLower(key), Entry{Value: value, Source: Source{File: t.file, Line: line}})
