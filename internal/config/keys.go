@@ -50,6 +50,28 @@ func topKeys() []key {
 	return keys
 }
 
+// Keys are the keys that this version acts on, with their sections, in no
+// particular order: "host_name", "features.nocanonify".
+func Keys() []string {
+	names := []string{"host_name", "dont_probe_interfaces"}
+	for _, s := range sections() {
+		if s.name == "features" {
+			continue
+		}
+		for _, k := range s.keys {
+			if k.name != "trusted" {
+				names = append(names, join(s.name, k.name))
+			}
+		}
+	}
+	for _, f := range allFeatures() {
+		if f.set != nil {
+			names = append(names, join("features", f.name))
+		}
+	}
+	return names
+}
+
 // notYet is a key that has a meaning, but not in this version.
 func notYet(name string) key {
 	return key{name, func(_ *Config, v value) { v.r.fault(v.path, "%s is not supported by this version", v.path) }}
