@@ -1,7 +1,6 @@
 package milter
 
 import (
-	"context"
 	"errors"
 	"time"
 
@@ -199,19 +198,19 @@ var (
 // what will be answered.
 func (s *session) ask(at policy.Stage) outcome {
 	start := time.Now()
-	d := s.decide(at)
+	d := s.decide(at, start)
 	if s.server.cfg.Observe != nil {
 		s.server.cfg.Observe(&s.facts, &d, time.Since(start))
 	}
 	return settle(d.Verdict)
 }
 
-func (s *session) decide(at policy.Stage) policy.Decision {
+func (s *session) decide(at policy.Stage, start time.Time) policy.Decision {
 	if s.policy == nil {
 		return failed(policy.Decision{Stage: at}, errNoDecider)
 	}
-	ctx, cancel := context.WithTimeout(s.server.base, s.server.cfg.Timeout)
-	defer cancel()
+	ctx := newDeadline(s.server.base, start.Add(s.server.cfg.Timeout))
+	defer ctx.end()
 	d := s.policy.Decide(ctx, at, &s.facts)
 	if ctx.Err() != nil {
 		s.server.timeouts.Add(1)
