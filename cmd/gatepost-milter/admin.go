@@ -50,12 +50,7 @@ func newAdmin(cfg *config.Config, log *slog.Logger) (a *admin, err error) {
 
 func (a *admin) routes(e *setup.Engine) http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", setup.ContentType)
-		if err := e.WriteMetrics(w); err != nil {
-			a.log.Debug("metrics not delivered", "error", err)
-		}
-	})
+	mux.Handle("GET /metrics", e.MetricsHandler())
 	mux.HandleFunc("GET /ready", a.answerReady)
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	return mux

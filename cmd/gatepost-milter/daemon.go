@@ -87,7 +87,9 @@ func (d *daemon) start(ctx context.Context, cfg *config.Config, listeners []net.
 		Timeout:  cfg.Milter.Timeout,
 		MaxConns: cfg.Milter.MaxConnections,
 	})
-	d.engine.Collect(d.collect)
+	if err := d.engine.Register(frontMetrics{d.server, d.log}); err != nil {
+		d.log.Error("the milter's own metrics are missing", "error", err)
+	}
 	d.failed = make(chan error, len(listeners)+1)
 	d.workers.Go(func() { d.engine.Run(ctx) })
 	d.workers.Go(func() { d.report(d.admin.serve(d.engine)) })
@@ -195,16 +197,4 @@ func (d *daemon) drain() {
 	}
 	d.admin.close()
 	d.log.Info("stopped")
-}
-
-// collect adds the metrics of the milter front and the log.
-func (d *daemon) collect(gauge, counter func(name, help string, value float64)) {
-	s := d.server.Stats()
-	gauge("gatepost_milter_connections", "Connections of mail servers that are open.", float64(s.Open))
-	counter("gatepost_milter_connections_total", "Connections that were taken.", float64(s.Accepted))
-	counter("gatepost_milter_connections_refused_total", "Connections closed because too many were open.", float64(s.Refused))
-	counter("gatepost_milter_bad_frames_total", "Connections closed for what they sent.", float64(s.BadFrames))
-	counter("gatepost_milter_panics_total", "Faults of the program that were contained.", float64(s.Panics))
-	counter("gatepost_milter_timeouts_total", "Decisions that took too long and became a temporary failure.", float64(s.Timeouts))
-	counter("gatepost_log_dropped_total", "Lines that syslog did not take in time.", float64(d.log.Dropped()))
 }

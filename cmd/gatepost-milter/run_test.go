@@ -228,7 +228,7 @@ func TestAdmin(t *testing.T) {
 		t.Fatalf("/metrics gave %d %q", code, body)
 	}
 	for _, want := range []string{
-		`gatepost_decisions_total{stage="rcpt",action="reject",rule="[^"]+"} 1`,
+		`gatepost_decisions_total{action="reject",rule="[^"]+",stage="rcpt"} 1`,
 		`gatepost_decision_seconds_count{stage="rcpt"} 1`,
 		`gatepost_table_entries{table="access"} 2`,
 		`gatepost_table_error{table="relay_domains"} 0`,

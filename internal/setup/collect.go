@@ -1,66 +1,77 @@
 package setup
 
 import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
 	"gatepost/maps"
 )
 
-// expose writes what the engine knows besides decisions.
-func (e *Engine) expose(x exposition) {
+// Describe says nothing in advance (an unchecked collector): which tables there
+// are changes with the configuration.
+func (e *Engine) Describe(chan<- *prometheus.Desc) {}
+
+// Collect gathers what the engine knows besides decisions: the policy in force,
+// its tables, and the resolver's counts.
+func (e *Engine) Collect(ch chan<- prometheus.Metric) {
 	s := e.current.Load()
-	x.single("gatepost_policy_generation", "gauge", "Policies that have been in force since the start.", float64(s.generation))
-	x.single("gatepost_policy_loaded_timestamp_seconds", "gauge", "When the policy in force was built.", unix(s.since))
-	x.single("gatepost_reload_success", "gauge", "0 when the last reload or edit could not be taken over, else 1.", truth(!e.failed.Load()))
-	exposeTables(x, s.tables())
-	exposeDNS(x, s)
-	if all := e.collector.Load(); all != nil {
-		for _, c := range *all {
-			c(func(name, help string, v float64) { x.single(name, "gauge", help, v) },
-				func(name, help string, v float64) { x.single(name, "counter", help, v) })
-		}
+	gauge := func(name, help string, v float64, labels ...string) {
+		send(ch, prometheus.GaugeValue, name, help, v, labels)
 	}
-}
+	counter := func(name, help string, v uint64) { send(ch, prometheus.CounterValue, name, help, float64(v), nil) }
 
-// tableMetrics are the metrics of each table.
-func tableMetrics() []struct {
-	name, help string
-	value      func(*maps.Status) float64
-} {
-	return []struct {
-		name, help string
-		value      func(*maps.Status) float64
-	}{
-		{"gatepost_table_entries", "Entries in force.", func(s *maps.Status) float64 { return float64(s.Entries) }},
-		{"gatepost_table_bytes", "Size of the text in force.", func(s *maps.Status) float64 { return float64(s.Bytes) }},
-		{"gatepost_table_loaded_timestamp_seconds", "When the file was last read without a fault; 0 for never.",
-			func(s *maps.Status) float64 { return unix(s.LoadedAt) }},
-		{"gatepost_table_missing", "1 when the file is optional and does not exist.",
-			func(s *maps.Status) float64 { return truth(s.Missing) }},
-		{"gatepost_table_problems", "Lines that were skipped or are doubtful.",
-			func(s *maps.Status) float64 { return float64(s.Problems) }},
-		{"gatepost_table_error", "1 when the file as it is now could not be taken over and older content is in force.",
-			func(s *maps.Status) float64 { return truth(s.LastError != nil) }},
-		{"gatepost_table_error_timestamp_seconds", "When that was first seen; 0 when the file is good.",
-			func(s *maps.Status) float64 { return unix(s.LastErrorAt) }},
+	gauge("gatepost_policy_generation", "Policies that have been in force since the start.", float64(s.generation))
+	gauge("gatepost_policy_loaded_timestamp_seconds", "When the policy in force was built.", unix(s.since))
+	gauge("gatepost_reload_success", "0 when the last reload or edit could not be taken over, else 1.", truth(!e.failed.Load()))
+	for _, t := range s.tables() {
+		collectTable(t.Status(), gauge)
 	}
-}
-
-func exposeTables(x exposition, tables []*maps.Table) {
-	all := make([]maps.Status, len(tables))
-	for i, t := range tables {
-		all[i] = t.Status()
-	}
-	for _, m := range tableMetrics() {
-		x.family(m.name, "gauge", m.help)
-		for i := range all {
-			x.sample(m.name, m.value(&all[i]), "table", all[i].Name)
-		}
-	}
-}
-
-func exposeDNS(x exposition, s *state) {
 	d := s.resolver.Stats()
-	x.single("gatepost_dns_lookups_total", "counter", "Questions that the policy had.", float64(d.Lookups))
-	x.single("gatepost_dns_cache_hits_total", "counter", "Questions answered out of the cache.", float64(d.Hits))
-	x.single("gatepost_dns_queries_total", "counter", "Questions sent to servers, repetitions included.", float64(d.Queries))
-	x.single("gatepost_dns_errors_total", "counter", "Questions that got no answer.", float64(d.Errors))
+	counter("gatepost_dns_lookups_total", "Questions that the policy had.", d.Lookups)
+	counter("gatepost_dns_cache_hits_total", "Questions answered out of the cache.", d.Hits)
+	counter("gatepost_dns_queries_total", "Questions sent to servers, repetitions included.", d.Queries)
+	counter("gatepost_dns_errors_total", "Questions that got no answer.", d.Errors)
+}
+
+func collectTable(s maps.Status, gauge func(name, help string, v float64, labels ...string)) {
+	for _, m := range []struct {
+		name, help string
+		value      float64
+	}{
+		{"entries", "Entries in force.", float64(s.Entries)},
+		{"bytes", "Size of the text in force.", float64(s.Bytes)},
+		{"problems", "Lines that were skipped or are doubtful.", float64(s.Problems)},
+		{"missing", "1 when the file is optional and does not exist.", truth(s.Missing)},
+		{"loaded_timestamp_seconds", "When the file was last read without a fault; 0 for never.", unix(s.LoadedAt)},
+		{"error", "1 when the file as it is now could not be taken over and older content is in force.", truth(s.LastError != nil)},
+		{"error_timestamp_seconds", "When that was first seen; 0 when the file is good.", unix(s.LastErrorAt)},
+	} {
+		gauge("gatepost_table_"+m.name, m.help, m.value, "table", s.Name)
+	}
+}
+
+// send makes one sample; labels are names and values in turn.
+func send(ch chan<- prometheus.Metric, kind prometheus.ValueType, name, help string, v float64, labels []string) {
+	var names, values []string
+	for i := 0; i+1 < len(labels); i += 2 {
+		names, values = append(names, labels[i]), append(values, labels[i+1])
+	}
+	ch <- prometheus.MustNewConstMetric(prometheus.NewDesc(name, help, names, nil), kind, v, values...)
+}
+
+// truth is a condition as a metric.
+func truth(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// unix is a time as a metric; 0 for never.
+func unix(t time.Time) float64 {
+	if t.IsZero() {
+		return 0
+	}
+	return float64(t.UnixMilli()) / 1000
 }

@@ -2,6 +2,7 @@ package setup
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -19,14 +20,10 @@ type Engine struct {
 	metrics *metrics
 	current atomic.Pointer[state]
 
-	mu        sync.Mutex    // one change at a time
-	reopened  chan struct{} // a reload opened other tables
-	failed    atomic.Bool   // the last reload or rebuild did not succeed
-	collector atomic.Pointer[[]Collector]
+	mu       sync.Mutex    // one change at a time
+	reopened chan struct{} // a reload opened other tables
+	failed   atomic.Bool   // the last reload or rebuild did not succeed
 }
-
-// Collector adds metrics of its own, one call of gauge or counter for each.
-type Collector func(gauge, counter func(name, help string, value float64))
 
 // Open makes everything that the configuration describes and the first policy.
 // It fails when a table that the configuration names cannot be read. It asks the
@@ -42,6 +39,9 @@ func open(ctx context.Context, cfg *config.Config, log *slog.Logger, h host) (*E
 		return nil, err
 	}
 	e.swap(s)
+	if err := e.Register(e); err != nil {
+		return nil, fmt.Errorf("metrics: %w", err)
+	}
 	return e, nil
 }
 
@@ -53,18 +53,6 @@ func (e *Engine) Config() *config.Config { return e.current.Load().cfg }
 
 // Generation counts the policies that have been in force, from 1.
 func (e *Engine) Generation() uint64 { return e.current.Load().generation }
-
-// Collect has WriteMetrics ask c too.
-func (e *Engine) Collect(c Collector) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	var all []Collector
-	if old := e.collector.Load(); old != nil {
-		all = append(all, *old...)
-	}
-	all = append(all, c)
-	e.collector.Store(&all)
-}
 
 // Reload reads the configuration by load and all tables anew, and builds a new
 // policy. On any error, which is logged, everything stays as it was.

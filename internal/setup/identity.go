@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"gatepost/internal/dns"
+	"gatepost/policy"
 )
 
 // probeTime bounds what is asked of the DNS about this host itself.
@@ -149,21 +150,8 @@ func (n names) nameOf(ctx context.Context, a netip.Addr, log *slog.Logger) strin
 	return answer.Names[0]
 }
 
-// bracketed is an address as the rule sets write it: [192.0.2.1], or
-// [IPv6:2001:db8:0:0:0:0:0:1] in full, without leading zeros.
-func bracketed(a netip.Addr) string {
-	if a.Is4() {
-		return "[" + a.String() + "]"
-	}
-	b := a.As16()
-	var s strings.Builder
-	s.WriteString("[IPv6")
-	for i := 0; i < len(b); i += 2 {
-		fmt.Fprintf(&s, ":%x", uint16(b[i])<<8|uint16(b[i+1]))
-	}
-	s.WriteByte(']')
-	return s.String()
-}
+// bracketed is an address as the rule sets write a host without a name.
+func bracketed(a netip.Addr) string { return "[" + policy.AddrText(a) + "]" }
 
 // domainOf is $m: the host name without its first label.
 func domainOf(hostName string) string {

@@ -2,19 +2,28 @@ package setup
 
 import (
 	"maps"
+	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
 	"gatepost/policy"
 )
 
-// metrics are the numbers that decisions move. Adding to one takes no lock.
+// metrics are the numbers that decisions move, and the registry of all metrics.
 type metrics struct {
-	// The counters by label. The map is replaced when a new one appears, never changed.
-	decisions atomic.Pointer[map[decisionKey]*atomic.Uint64]
-	adding    sync.Mutex
-	latency   [policy.StageRcpt + 1]histogram
+	registry *prometheus.Registry
+	total    *prometheus.CounterVec
+	latency  [policy.StageRcpt + 1]prometheus.Observer
+
+	// The counters by label, since finding one by its label strings costs more than
+	// adding to it. The map is replaced when a new one appears, never changed.
+	known  atomic.Pointer[map[decisionKey]prometheus.Counter]
+	adding sync.Mutex
 }
 
 type decisionKey struct {
@@ -23,54 +32,60 @@ type decisionKey struct {
 	rule   string
 }
 
+// latencyBounds are the upper bounds of the histogram's buckets in seconds: from a
+// decision out of memory to one that waited for DNS.
+func latencyBounds() []float64 {
+	return []float64{10e-6, 30e-6, 100e-6, 300e-6, 1e-3, 10e-3, 100e-3, 1, 3, 10}
+}
+
 func newMetrics() *metrics {
-	m := &metrics{}
-	m.decisions.Store(&map[decisionKey]*atomic.Uint64{})
+	m := &metrics{
+		registry: prometheus.NewRegistry(),
+		total: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "gatepost_decisions_total",
+			Help: "Decisions by SMTP stage, action taken and the rule that decided.",
+		}, []string{"stage", "action", "rule"}),
+	}
+	seconds := prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name:    "gatepost_decision_seconds",
+		Help:    "Time that a decision took, by SMTP stage.",
+		Buckets: latencyBounds(),
+	}, []string{"stage"})
+	for i := range m.latency {
+		m.latency[i] = seconds.WithLabelValues(policy.Stage(i).String())
+	}
+	m.known.Store(&map[decisionKey]prometheus.Counter{})
+	m.registry.MustRegister(m.total, seconds,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
 
 // count adds one decision. Rules are a closed set, so the labels are bounded.
 func (m *metrics) count(d *policy.Decision, took time.Duration) {
 	key := decisionKey{d.Stage, d.Verdict.Action, d.By().Rule}
-	n, ok := (*m.decisions.Load())[key]
+	n, ok := (*m.known.Load())[key]
 	if !ok {
 		n = m.add(key)
 	}
-	n.Add(1)
-	m.latency[d.Stage].observe(took)
+	n.Inc()
+	m.latency[d.Stage].Observe(took.Seconds())
 }
 
-func (m *metrics) add(key decisionKey) *atomic.Uint64 {
+func (m *metrics) add(key decisionKey) prometheus.Counter {
 	m.adding.Lock()
 	defer m.adding.Unlock()
-	old := *m.decisions.Load()
-	if n, ok := old[key]; ok {
-		return n
-	}
-	known := maps.Clone(old)
-	known[key] = new(atomic.Uint64)
-	m.decisions.Store(&known)
-	return known[key]
+	n := m.total.WithLabelValues(key.stage.String(), key.action.String(), key.rule)
+	known := maps.Clone(*m.known.Load())
+	known[key] = n
+	m.known.Store(&known)
+	return n
 }
 
-// latencyBounds are the upper bounds of the histogram's buckets: from a decision
-// out of memory to one that waited for DNS.
-var latencyBounds = [...]time.Duration{
-	10 * time.Microsecond, 30 * time.Microsecond, 100 * time.Microsecond, 300 * time.Microsecond,
-	time.Millisecond, 10 * time.Millisecond, 100 * time.Millisecond,
-	time.Second, 3 * time.Second, 10 * time.Second,
-}
+// Register adds a program's own metrics to those of the engine. It fails for
+// metrics that are there already.
+func (e *Engine) Register(c prometheus.Collector) error { return e.metrics.registry.Register(c) }
 
-type histogram struct {
-	buckets [len(latencyBounds) + 1]atomic.Uint64 // each without those below; the last is beyond all bounds
-	sum     atomic.Int64                          // nanoseconds
-}
-
-func (h *histogram) observe(d time.Duration) {
-	i := 0
-	for i < len(latencyBounds) && d > latencyBounds[i] {
-		i++
-	}
-	h.buckets[i].Add(1)
-	h.sum.Add(int64(d))
+// MetricsHandler serves all metrics in the Prometheus text format.
+func (e *Engine) MetricsHandler() http.Handler {
+	return promhttp.HandlerFor(e.metrics.registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4})
 }

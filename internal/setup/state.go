@@ -30,11 +30,12 @@ type state struct {
 
 // build opens everything anew and makes a policy of it.
 func (e *Engine) build(ctx context.Context, cfg *config.Config) (*state, error) {
+	old := e.current.Load()
 	s := &state{cfg: cfg}
-	if err := s.openTables(e.log); err != nil {
+	if err := s.openTables(old, e.log); err != nil {
 		return nil, err
 	}
-	if err := s.openResolver(e.host, e.current.Load(), e.log); err != nil {
+	if err := s.openResolver(e.host, old, e.log); err != nil {
 		return nil, err
 	}
 	if err := s.identify(ctx, e.host, e.log); err != nil {
@@ -46,22 +47,34 @@ func (e *Engine) build(ctx context.Context, cfg *config.Config) (*state, error) 
 	return s, nil
 }
 
-func (s *state) openTables(log *slog.Logger) (err error) {
+// openTables opens the files, or reads anew those that are open already: so a
+// reload cannot lose the last good content of one that has vanished meanwhile.
+func (s *state) openTables(old *state, log *slog.Logger) (err error) {
+	if old == nil {
+		old = &state{}
+	}
 	t := &s.cfg.Tables
 	if s.cfg.Features.AccessDB {
-		if s.access, err = openTable("access", t.Access, maps.FormatAccess, log); err != nil {
+		spec := maps.Spec{Name: "access", Path: t.Access.Path, Format: maps.FormatAccess, Optional: !t.Access.Named, Check: policy.CheckAccess}
+		if s.access, err = openTable(spec, old.access, log); err != nil {
 			return err
 		}
 	}
-	if s.relay, err = openTable("relay_domains", t.RelayDomains, maps.FormatClass, log); err != nil {
+	spec := maps.Spec{Name: "relay_domains", Path: t.RelayDomains.Path, Format: maps.FormatClass, Optional: !t.RelayDomains.Named}
+	if s.relay, err = openTable(spec, old.relay, log); err != nil {
 		return err
 	}
-	s.local, err = openTable("local_host_names", t.LocalHostNames, maps.FormatClass, log)
+	spec = maps.Spec{Name: "local_host_names", Path: t.LocalHostNames.Path, Format: maps.FormatClass, Optional: !t.LocalHostNames.Named}
+	s.local, err = openTable(spec, old.local, log)
 	return err
 }
 
-func openTable(name string, t config.Table, format maps.Format, log *slog.Logger) (*maps.Table, error) {
-	return maps.Open(maps.Spec{Name: name, Path: t.Path, Format: format, Optional: !t.Named}, log)
+func openTable(spec maps.Spec, old *maps.Table, log *slog.Logger) (*maps.Table, error) {
+	if old != nil && old.Status().Path == spec.Path {
+		_, err := old.Reload()
+		return old, err
+	}
+	return maps.Open(spec, log)
 }
 
 func (s *state) tables() []*maps.Table {
