@@ -40,7 +40,7 @@ relay_domains    = "/etc/gatepost/relay-domains"
 local_host_names = "/etc/gatepost/local-host-names"
 
 [dns]
-servers = ["198.18.2.53:53"]
+servers = ["198.51.100.53:53"]
 
 [admin]
 listen = "unix:/run/gatepost/admin.sock"

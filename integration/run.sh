@@ -32,6 +32,7 @@ tools() {
 	[ "$(id -u)" = 0 ] || fail "needs root (containers, network namespaces)"
 	command -v go >/dev/null || fail "needs Go"
 	need docker docker.io
+	need ip iproute2
 	docker compose version >/dev/null 2>&1 || need docker-compose docker-compose
 	docker info >/dev/null 2>&1 && return
 	say "starting the Docker daemon"
@@ -94,6 +95,15 @@ build_images() {
 	done
 }
 
+# The test network must not take over one that the host is in: the host would lose it.
+check_subnets() {
+	local subnet clash
+	for subnet in $(grep -o 'subnet: [^}]*' docker-compose.yml | cut -d' ' -f2 | tr -d '"'); do
+		clash=$(ip -o route show root "$subnet"; ip -o route show match "$subnet" | grep -v '^default' || true)
+		[ -z "$clash" ] || fail "the test network $subnet overlaps a route of this host: $(head -n 1 <<<"$clash")"
+	done
+}
+
 clean_up() {
 	local status=$?
 	trap - EXIT INT TERM
@@ -130,6 +140,7 @@ export GATEPOST_ETC=$state/etc GATEPOST_RUN=$state/run GATEPOST_SINK=$state/sink
 export GATEPOST_INTEGRATION_PROJECT=$project GATEPOST_INTEGRATION_STATE=$state
 : >"$state/etc/gatepost.toml" # a first, empty policy; each test brings its own
 compose down -v --remove-orphans -t 1 >/dev/null 2>&1 || true
+check_subnets
 say "starting the containers"
 up=1
 compose up -d --no-build >"$state/up.log" 2>&1 || { cat "$state/up.log" >&2; fail "cannot start the containers"; }
