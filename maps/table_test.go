@@ -325,6 +325,37 @@ func TestLoadWantsTheFileThatWasSeen(t *testing.T) {
 	expectValue(t, table, "a", "OK")
 }
 
+// A file that changes under the reader is noticed, whatever was read of it.
+func TestChangeWhileReading(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "access")
+	write(t, path, strings.Repeat("# filler\n", 1<<20))
+	stop, stopped := make(chan struct{}), make(chan error)
+	go func() {
+		f, err := os.OpenFile(path, os.O_WRONLY, 0)
+		for err == nil {
+			select {
+			case <-stop:
+				stopped <- f.Close()
+				return
+			case <-time.After(time.Millisecond):
+				_, err = f.WriteAt([]byte("#"), 0) // the size stays
+			}
+		}
+		stopped <- err
+	}()
+	eventually(t, "a reading is refused", func() bool {
+		_, err := readOnce(path, true, nil)
+		return errors.Is(err, errChanging)
+	})
+	close(stop)
+	if err := <-stopped; err != nil {
+		t.Fatal(err)
+	}
+	if _, err := readOnce(path, true, nil); err != nil {
+		t.Errorf("reading the file at rest: %v", err)
+	}
+}
+
 func TestStatusWhileLoading(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "access")
 	table, _ := open(t, path, "a OK\n", false)
