@@ -16,7 +16,8 @@ build:
 	done
 
 run: build
-	@examples/try.sh
+	@$(GO) build -o bin/try ./examples/try
+	@bin/try
 
 test: check
 	$(GO) test -race ./...

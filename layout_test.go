@@ -24,6 +24,7 @@ var allowedImports = map[string][]string{
 	"internal/smtp":   {},
 	"internal/config": {"internal/smtp"},
 	"integration":     {"internal/dns", "internal/smtp", "milter/miltertest"},
+	"examples":        {"milter/miltertest"},
 }
 
 func TestImportDirections(t *testing.T) {

@@ -12,10 +12,10 @@ import (
 // maxLogged bounds what a client wrote when it is logged, in bytes; no address is longer (RFC 5321, 4.5.3.1).
 const maxLogged = 320
 
-// Observe counts a decision and logs it as one line at level info, with the
+// Observe counts a decision, unless no rule stands at that stage, and logs it as one line at level info, with the
 // message "decision" and these keys, those without a value left out:
 //
-//	stage   connect, helo, mail or rcpt
+//	stage   connect, mail or rcpt
 //	action  accept, reject, tempfail, discard, quarantine
 //	reply   what the client is told: code, enhanced code, text
 //	reason  why a message is held, for quarantine
@@ -32,6 +32,9 @@ const maxLogged = 320
 //
 // Control characters in values are escaped, long values are cut.
 func (e *Engine) Observe(f *policy.Facts, d *policy.Decision, took time.Duration) {
+	if len(d.Steps) == 0 {
+		return // there was nothing to decide
+	}
 	e.metrics.count(d, took)
 	if !e.log.Enabled(context.Background(), slog.LevelInfo) {
 		return
