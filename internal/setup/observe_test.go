@@ -78,7 +78,7 @@ func TestObserveStages(t *testing.T) {
 	} {
 		var out bytes.Buffer
 		e := &Engine{log: slog.New(slog.NewTextHandler(&out, nil)), metrics: newMetrics()}
-		e.Observe(facts("<you@elsewhere.example>"), &policy.Decision{Stage: tc.stage}, 0)
+		e.Observe(facts("<you@elsewhere.example>"), &policy.Decision{Stage: tc.stage, Steps: []policy.Step{{Rule: "r"}}}, 0)
 		for _, w := range tc.want {
 			if !strings.Contains(out.String(), " "+w) {
 				t.Errorf("%s: line %q has no %s", tc.stage, out.String(), w)
@@ -89,6 +89,16 @@ func TestObserveStages(t *testing.T) {
 				t.Errorf("%s: line %q has %s", tc.stage, out.String(), n)
 			}
 		}
+	}
+}
+
+// TestObserveNothingDecided: a stage without rules is not worth a line or a count.
+func TestObserveNothingDecided(t *testing.T) {
+	var out bytes.Buffer
+	e := &Engine{log: slog.New(slog.NewTextHandler(&out, nil)), metrics: newMetrics()}
+	e.Observe(facts("<you@elsewhere.example>"), &policy.Decision{Stage: policy.StageHelo, Verdict: policy.Verdict{Action: policy.Accept}}, 0)
+	if out.Len() > 0 || len(*e.metrics.known.Load()) > 0 {
+		t.Errorf("logged %q and counted %d kinds of decision, want neither", out.String(), len(*e.metrics.known.Load()))
 	}
 }
 
