@@ -49,6 +49,8 @@ func (l *logbook) count(words ...string) (n int) {
 func (l *logbook) expect(t *testing.T, n int, words ...string) {
 	t.Helper()
 	if got := l.count(words...); got != n {
+		l.mu.Lock()
+		defer l.mu.Unlock()
 		t.Errorf("%d log lines with %q, want %d, in:\n%s", got, words, n, l.buf.String())
 	}
 }
