@@ -27,15 +27,13 @@ func TestDialogues(t *testing.T) {
 	d := s.daemon(t)
 	drivers := s.drivers(t)
 	all := map[string][]played{}
-	tokens := 0
 	for _, dialogue := range readDialogues(t) {
 		t.Run(strings.TrimSuffix(filepath.Base(dialogue.File), ".txt"), func(t *testing.T) {
 			begin := time.Now()
 			d.use(t, dialogue.Policy)
 			for _, driver := range drivers {
 				for _, session := range dialogue.Sessions {
-					tokens++
-					p := played{file: dialogue.File, session: session.For(driver.Name()), token: tokenOf(tokens)}
+					p := played{file: dialogue.File, session: session.For(driver.Name()), token: newToken()}
 					if err := p.play(s, driver); err != nil {
 						t.Errorf("%s: %s: session %q: %v\n%s%s", dialogue.File, driver.Name(), session.Name, err, p.transcript, why(dialogue))
 						continue

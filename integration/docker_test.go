@@ -5,13 +5,13 @@ package integration
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -124,6 +124,7 @@ func eventually(t *testing.T, limit time.Duration, what string, cond func() (boo
 	}
 }
 
-func count(list string) int { return len(strings.Fields(list)) }
-
-func tokenOf(n int) string { return fmt.Sprintf("%016s", strconv.FormatInt(int64(n), 16)) }
+// newToken marks the messages of one session, in this run and no other.
+func newToken() string {
+	return fmt.Sprintf("%016x", rand.Uint64())
+}
