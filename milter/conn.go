@@ -21,7 +21,10 @@ const (
 
 // smallBuffer holds the frames of most packets. Buffers beyond it are given back
 // as soon as they are empty, so that idle connections cost little.
-const smallBuffer = 512
+const (
+	smallBuffer = 512
+	smallAnswer = 16
+)
 
 // State of a connection, as Shutdown sees it.
 const (
@@ -45,17 +48,19 @@ const (
 type conn struct {
 	net.Conn
 	server *Server
-	macros macros
+	macros *macros // nil before the negotiation
 	state  atomic.Int32
 
-	small [smallBuffer]byte
+	first [headSize + negotiateFrame]byte
+	small []byte // nil before the negotiation
 	buf   []byte
 	r, w  int    // buf[r:w] has been read from the peer and not yet handed on
 	pass  int    // of it, bytes of a checked frame
 	frame []byte // the checked frame that was handed on last, valid until the next Read
 	fault error  // why no more is read
 
-	out      []byte // frames that wait for the one which ends an answer
+	head     [smallAnswer]byte
+	out      []byte // what waits for the end of an answer
 	outFrame int    // start of the unfinished frame in out
 	reply    []byte // sent instead of the library's next temporary failure
 
@@ -69,7 +74,7 @@ type conn struct {
 
 func newConn(nc net.Conn, s *Server) *conn {
 	c := &conn{Conn: nc, server: s}
-	c.buf = c.small[:]
+	c.buf, c.out = c.first[:], c.head[:0]
 	return c
 }
 
@@ -180,7 +185,10 @@ func (c *conn) check(frame []byte) error {
 	if c.negotiated == (frame[0] == cmdNegotiate) {
 		return fmt.Errorf("unexpected command %q", frame[0])
 	}
-	c.negotiated = true
+	if !c.negotiated {
+		c.negotiated = true
+		c.macros, c.small = &macros{}, make([]byte, smallBuffer)
+	}
 	return checkFrame(frame)
 }
 
@@ -209,7 +217,9 @@ func (c *conn) shrink() {
 	c.r, c.w, c.frame = 0, 0, nil
 	if len(c.buf) > smallBuffer {
 		c.server.lend(smallBuffer - len(c.buf))
-		c.buf = c.small[:]
+	}
+	if c.small != nil {
+		c.buf = c.small
 	}
 }
 
@@ -320,34 +330,30 @@ func (c *conn) Write(p []byte) (int, error) {
 	if len(pending) <= headSize || len(pending) < headSize+int(binary.BigEndian.Uint32(pending)) {
 		return len(p), nil
 	}
-	switch pending[headSize] {
-	case 'q':
+	answer := c.out
+	switch {
+	case pending[headSize] == 'q':
 		c.outFrame = len(c.out)
 		return len(p), nil
-	case 't':
-		if c.reply != nil {
-			c.out = append(c.out[:c.outFrame], c.reply...)
-		}
+	case pending[headSize] == 't' && c.reply != nil && c.outFrame == 0:
+		answer = c.reply
 	}
 	c.reply = nil
-	err := c.flush()
+	err := c.send(answer)
+	c.out, c.outFrame = c.head[:0], 0
 	if err != nil {
 		return 0, net.ErrClosed
 	}
 	return len(p), nil
 }
 
-func (c *conn) flush() error {
+func (c *conn) send(b []byte) error {
 	now := time.Now()
 	if c.writeBy.Sub(now) < writeWait/2 {
 		c.writeBy = now.Add(writeWait)
 		_ = c.Conn.SetWriteDeadline(c.writeBy)
 	}
-	_, err := c.Conn.Write(c.out)
-	if cap(c.out) > smallBuffer {
-		c.out = nil
-	}
-	c.out, c.outFrame = c.out[:0], 0
+	_, err := c.Conn.Write(b)
 	return err
 }
 

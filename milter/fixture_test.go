@@ -3,7 +3,6 @@ package milter
 import (
 	"bytes"
 	"context"
-	"log/slog"
 	"net"
 	"net/netip"
 	"path/filepath"
@@ -88,7 +87,7 @@ func start(t *testing.T, d Decider, change ...func(*Config)) *fixture {
 func startOn(t *testing.T, ln net.Listener, addr string, d Decider, change ...func(*Config)) *fixture {
 	t.Helper()
 	log := &logBuffer{}
-	cfg := Config{Policy: func() Decider { return d }, Log: slog.New(slog.NewTextHandler(log, nil))}
+	cfg := Config{Policy: func() Decider { return d }, Log: newLog(log)}
 	for _, c := range change {
 		c(&cfg)
 	}

@@ -21,7 +21,7 @@ import (
 // Defaults and bounds of a Server.
 const (
 	DefaultTimeout  = 8 * time.Second
-	DefaultMaxConns = 5000
+	DefaultMaxConns = 4000 // an idle one takes about 10 KiB
 
 	maxLent       = 16 << 20 // bytes in buffers of unfinished large frames, all connections together
 	complainEvery = time.Second

@@ -48,7 +48,7 @@ func (s *session) Connect(host, family string, _ uint16, addr string, m lib.Modi
 	_ = s.NewConnection(m)
 	s.client.refuse = internalFault()
 	s.policy = s.server.cfg.Policy()
-	s.facts.Conn = clientFacts(host, family, addr, &s.conn.macros)
+	s.facts.Conn = clientFacts(host, family, addr, s.conn.macros)
 	s.known = s.facts.Conn.Addr.IsValid() || s.facts.Conn.Local
 	if !s.known {
 		s.client = outcome{}
@@ -69,7 +69,7 @@ func (s *session) Helo(name string, _ lib.Modifier) (resp *lib.Response, _ error
 	s.endMessage()
 	s.facts.Helo = policy.Helo{Given: true, Name: name}
 	s.facts.TLS = policy.TLS{}
-	takeTLS(&s.facts.TLS, &s.conn.macros)
+	takeTLS(&s.facts.TLS, s.conn.macros)
 	s.helo = outcome{}
 	if !s.client.refuse.IsZero() {
 		return s.say(s.refusal(s.client.refuse)), nil
@@ -92,8 +92,8 @@ func (s *session) MailFrom(_, _ string, _ lib.Modifier) (resp *lib.Response, _ e
 	if !s.known {
 		return s.say(s.refusal(internalFault())), nil
 	}
-	s.facts.Auth = authFacts(&s.conn.macros)
-	takeTLS(&s.facts.TLS, &s.conn.macros)
+	s.facts.Auth = authFacts(s.conn.macros)
+	takeTLS(&s.facts.TLS, s.conn.macros)
 	id, _ := s.conn.macros.get(macroQueueID)
 	s.facts.Mail = policy.Mail{Sender: smtp.ParsePath(s.conn.text()), QueueID: id}
 	s.mail = s.ask(policy.StageMail)
