@@ -50,7 +50,7 @@ trust_auth_mech = ["PLAIN", "SCRAM-SHA-256"]
 delay_checks = false
 
 [milter]
-listen = ["inet6:8891@[::1]", "unix:/run/gatepost/milter.sock"]
+listen = ["inet6:8891@[::1]", "unix:/run/gatepost/milter.sock", "inet:milter@localhost", "inet:8891"]
 mode = "enforce"
 timeout = "3s"
 max_connections = 10
@@ -87,7 +87,7 @@ output = "syslog"
 			NoUUCP: "reject", NoPercentHack: "nospecial", TrustAuthMech: []string{"PLAIN", "SCRAM-SHA-256"},
 		},
 		Milter: Milter{
-			Listen:  []string{"inet6:8891@[::1]", "unix:/run/gatepost/milter.sock"},
+			Listen:  []string{"inet6:8891@[::1]", "unix:/run/gatepost/milter.sock", "inet:milter@localhost", "inet:8891"},
 			Timeout: 3 * time.Second, MaxConnections: 10, SocketOwner: "gatepost", SocketGroup: "smmsp", SocketMode: 0o666,
 		},
 		DNS: DNS{
@@ -167,9 +167,9 @@ func TestFaults(t *testing.T) {
 		{"needs access_db", "[features]\naccess_db = false\nblocklist_recipients = true\n", `FILE:3: features.blocklist_recipients needs the access table, expected access_db not to be false`},
 
 		{"listen kind", "[milter]\nlisten = \"127.0.0.1:8891\"\n", `FILE:2: milter.listen is "127.0.0.1:8891", expected inet:PORT@ADDRESS, inet6:PORT@ADDRESS, unix:/PATH or local:/PATH`},
-		{"listen port", "[milter]\nlisten = \"inet:milter@127.0.0.1\"\n", `FILE:2: milter.listen is "inet:milter@127.0.0.1", expected a port from 1 to 65535 after inet:`},
-		{"listen name", "[milter]\nlisten = [\n \"unix:/a\",\n \"inet:8891@localhost\" ]\n", `FILE:4: milter.listen[1] is "inet:8891@localhost", expected an address of that family after @, such as inet:8891@127.0.0.1`},
-		{"listen family", "[milter]\nlisten = \"inet6:8891@127.0.0.1\"\n", `FILE:2: milter.listen is "inet6:8891@127.0.0.1", expected an address of that family after @, such as inet6:8891@[::1]`},
+		{"listen port", "[milter]\nlisten = \"inet:88910@127.0.0.1\"\n", `FILE:2: milter.listen is "inet:88910@127.0.0.1", expected a port from 1 to 65535 after inet:`},
+		{"listen name", "[milter]\nlisten = [\n \"unix:/a\",\n \"inet:8891@local/host\" ]\n", `FILE:4: milter.listen[1] is "inet:8891@local/host", expected an address of that family, or a host name, after @, such as inet:8891@127.0.0.1`},
+		{"listen family", "[milter]\nlisten = \"inet6:8891@127.0.0.1\"\n", `FILE:2: milter.listen is "inet6:8891@127.0.0.1", expected an address of that family, or a host name, after @, such as inet6:8891@[::1]`},
 		{"listen relative", "[milter]\nlisten = \"unix:run/x\"\n", `FILE:2: milter.listen is "unix:run/x", expected a path that begins with / after unix:`},
 		{"listen long", "[milter]\nlisten = \"unix:/" + strings.Repeat("a", 107) + "\"\n", `FILE:2: milter.listen is "unix:/` + strings.Repeat("a", 74) + `...", expected a path of at most 107 bytes`},
 		{"listen empty", "[milter]\nlisten = []\n", `FILE:2: milter.listen is a list, expected a string such as "inet:8891@127.0.0.1", or a list of them`},

@@ -171,20 +171,28 @@ func checkListen(v value, s string) {
 	}
 }
 
+// checkInet checks PORT or PORT@HOST. As with libmilter the port may be the name of
+// a service, the host a name, and no host means every address of the family;
+// whether names are known turns out when the program listens.
 func checkInet(v value, kind, rest string) {
 	port, host, hasHost := strings.Cut(rest, "@")
-	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+	if n, err := strconv.ParseUint(port, 10, 16); (err != nil || n == 0) && !service(port) {
 		v.wrong("expected a port from 1 to 65535 after %s:", kind)
 		return
 	}
 	a, err := netip.ParseAddr(strings.TrimSuffix(strings.TrimPrefix(host, "["), "]"))
-	if !hasHost || err != nil || a.Is4() != (kind == "inet") {
+	if hasHost && (err != nil && !hostName(host) || err == nil && a.Is4() != (kind == "inet")) {
 		example := "inet:8891@127.0.0.1"
 		if kind == "inet6" {
 			example = "inet6:8891@[::1]"
 		}
-		v.wrong("expected an address of that family after @, such as %s", example)
+		v.wrong("expected an address of that family, or a host name, after @, such as %s", example)
 	}
+}
+
+// service tells whether s can be a service name (RFC 6335, 5.1).
+func service(s string) bool {
+	return len(s) <= 15 && strings.ContainsFunc(s, func(r rune) bool { return r >= 'a' && r <= 'z' }) && hostName(s)
 }
 
 func dnsKeys() []key {
@@ -259,21 +267,25 @@ func logKeys() []key {
 	}
 }
 
-// readHostName takes a name that DNS could have (RFC 1035, 2.3.4), without its final dot.
 func readHostName(c *Config, v value) {
 	s, ok := v.text("mx.example.com")
 	if !ok {
 		return
 	}
+	if !hostName(s) {
+		v.wrong("expected a host name such as \"mx.example.com\"")
+		return
+	}
+	c.HostName = s
+}
+
+// hostName tells whether DNS could have the name s (RFC 1035, 2.3.4), without a final dot.
+func hostName(s string) bool {
 	good := len(s) <= 253 && net.ParseIP(s) == nil
 	for label := range strings.SplitSeq(s, ".") {
 		good = good && len(label) >= 1 && len(label) <= 63 && !strings.ContainsFunc(label, func(r rune) bool {
 			return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '-' && r != '_'
 		})
 	}
-	if !good {
-		v.wrong("expected a host name such as \"mx.example.com\"")
-		return
-	}
-	c.HostName = s
+	return good
 }
