@@ -7,7 +7,7 @@ STATICCHECK ?= honnef.co/go/tools/cmd/staticcheck@v0.7.0
 VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 PROGRAMS    := gatepost-milter
 
-.PHONY: build run test check fuzz bench integration clean
+.PHONY: build run test check fuzz bench integration clean FORCE
 
 build:
 	@for p in $(PROGRAMS); do \
@@ -15,9 +15,11 @@ build:
 		CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/$$p ./cmd/$$p || exit 1; \
 	done
 
-run: build
-	@$(GO) build -o bin/try ./examples/try
+run: build bin/try
 	@bin/try
+
+bin/try: FORCE
+	@$(GO) build -o $@ ./examples/try
 
 test: check
 	$(GO) test -race ./...
