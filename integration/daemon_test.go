@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
@@ -109,12 +110,14 @@ func (d *daemon) get(ctx context.Context, path string) (status int, body string,
 	return resp.StatusCode, string(text), err
 }
 
-// logs is what the daemon has written since a time.
+// logs is what the daemon has written since a time, to standard output and error.
 func (d *daemon) logs(t *testing.T, since time.Time) string {
 	t.Helper()
-	out, err := docker(t.Context(), "logs", "--since", since.UTC().Format(time.RFC3339Nano), d.container)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, "docker", "logs", "--since", since.UTC().Format(time.RFC3339Nano), d.container).CombinedOutput()
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("docker logs: %v\n%s", err, out)
 	}
-	return out
+	return string(out)
 }
