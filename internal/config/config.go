@@ -103,7 +103,7 @@ func Default() *Config {
 		Milter: Milter{
 			Listen:         []string{"inet:8891@127.0.0.1"},
 			Timeout:        8 * time.Second,
-			MaxConnections: 5000,
+			MaxConnections: 4000,
 			SocketMode:     0o660,
 		},
 		DNS: DNS{Timeout: 2 * time.Second, Attempts: 2, CacheSize: 10000},
