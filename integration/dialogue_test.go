@@ -9,7 +9,8 @@ import (
 	"testing"
 )
 
-var testTags = []string{"sendmail", "postfix"}
+// tags are the names of the drivers.
+func tags() []string { return []string{"sendmail", "postfix"} }
 
 const head = "title: t\nwhy: because\n"
 
@@ -34,7 +35,7 @@ QUARANTINE[sendmail]: 1 message
 `
 
 func TestParse(t *testing.T) {
-	d, err := Parse("small.txt", strings.NewReader(small), testTags)
+	d, err := Parse("small.txt", strings.NewReader(small), tags())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,7 +59,7 @@ func TestParse(t *testing.T) {
 }
 
 func TestParseOutcomes(t *testing.T) {
-	d, err := Parse("small.txt", strings.NewReader(small), testTags)
+	d, err := Parse("small.txt", strings.NewReader(small), tags())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -125,7 +126,7 @@ func TestParseErrors(t *testing.T) {
 		"too long a line":       {session + "C: " + strings.Repeat("x", bufio.MaxScanTokenSize) + "\n", `f:6: bufio.Scanner: token too long`},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := Parse("f", strings.NewReader(c.text), testTags)
+			_, err := Parse("f", strings.NewReader(c.text), tags())
 			if err == nil || !strings.Contains(err.Error(), c.want) || !strings.HasPrefix(err.Error(), "f:") {
 				t.Errorf("Parse(%q): got error %v, want %q", c.text, err, c.want)
 			}
@@ -145,7 +146,7 @@ func TestDialogueFiles(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		d, err := Parse(file, f, testTags)
+		d, err := Parse(file, f, tags())
 		f.Close()
 		if err != nil {
 			t.Error(err)
@@ -163,7 +164,7 @@ func FuzzParse(f *testing.F) {
 	f.Add(head + "== session s\nclient: ::1\nS: 220\n")
 	f.Add("== access\n")
 	f.Fuzz(func(t *testing.T, text string) {
-		d, err := Parse("f", strings.NewReader(text), testTags)
+		d, err := Parse("f", strings.NewReader(text), tags())
 		if err != nil {
 			if !strings.HasPrefix(err.Error(), "f:") {
 				t.Errorf("Parse(%q): error without place: %v", text, err)
@@ -253,7 +254,7 @@ func TestConverse(t *testing.T) {
 		"token in front":  {"S: 220\nC: DATA\nS: 354\nC: hello\nCLOSED:\n", "", "C: hello"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			d, err := Parse("f", strings.NewReader(head+"== session s\nclient: ::1\n"+c.script), testTags)
+			d, err := Parse("f", strings.NewReader(head+"== session s\nclient: ::1\n"+c.script), tags())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -273,7 +274,7 @@ func TestConverseBounds(t *testing.T) {
 		"long line":  "220 " + strings.Repeat("x", 2*maxReplyLine) + "\r\n",
 		"many lines": strings.Repeat("220-x\r\n", 2*maxReplyLines),
 	} {
-		d, err := Parse("f", strings.NewReader(head+"== session s\nclient: ::1\nS: 220\n"), testTags)
+		d, err := Parse("f", strings.NewReader(head+"== session s\nclient: ::1\nS: 220\n"), tags())
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -27,9 +27,6 @@ type Driver interface {
 	Idle(ctx context.Context) (bool, error)
 }
 
-// tags are the drivers' names, for Parse.
-func tags() []string { return []string{"sendmail", "postfix"} }
-
 func (s *stack) drivers(t *testing.T) []Driver {
 	t.Helper()
 	drivers := []Driver{
