@@ -97,7 +97,7 @@ func TestParseErrors(t *testing.T) {
 	session := head + "== session s\nclient: 198.51.100.7\nS: 220\n"
 	for name, c := range map[string]struct{ text, want string }{
 		"empty":                 {"", "f:0: no session"},
-		"no title":              {"why: x\n== session s\n", `f:2: section "session s" before title: and why:`},
+		"no title":              {"why: x\n== session s\n", `f:2: section "session s" comes before title: and why: are there`},
 		"no session":            {head, "f:2: no session"},
 		"junk in the head":      {"hello\n", `f:1: "hello": expected one "title:"`},
 		"two titles":            {"title: a\ntitle: b\n", `f:2: "title: b": expected one "title:"`},

@@ -74,12 +74,12 @@ func (p *parser) head(text string) error {
 		p.d.Why += " " + strings.TrimSpace(text)
 		return nil
 	}
-	return fmt.Errorf("%q: expected one \"title:\", one \"why:\" (further lines of it indented), then sections \"== NAME\"", text)
+	return fmt.Errorf("%q: expected one \"title:\", one \"why:\" (further lines of it indented), then sections", text)
 }
 
 func (p *parser) section(name string) error {
 	if p.d.Title == "" || p.d.Why == "" {
-		return fmt.Errorf("section %q before title: and why:", name)
+		return fmt.Errorf("section %q comes before title: and why: are there", name)
 	}
 	if err := p.endSession(); err != nil {
 		return err
@@ -112,7 +112,7 @@ func (p *parser) section(name string) error {
 func (p *parser) sessionLine(text string) error {
 	head, rest, ok := strings.Cut(text, ":")
 	if !ok {
-		return fmt.Errorf("%q: expected client:, C:, S:, CLOSED:, SINK: or QUARANTINE:", text)
+		return fmt.Errorf("%q: expected client:, C:, S:, CLOSED:, SINK: or QUARANTINE: and a value", text)
 	}
 	rest = strings.TrimPrefix(rest, " ")
 	word, inBrackets, marked := strings.Cut(head, "[")
@@ -140,7 +140,7 @@ func (p *parser) sessionLine(text string) error {
 	case string(Sink), string(Quarantine):
 		return p.outcome(Place(word), rest, tags)
 	}
-	return fmt.Errorf("%q: expected client:, C:, S:, CLOSED:, SINK: or QUARANTINE:", text)
+	return fmt.Errorf("%q: expected client:, C:, S:, CLOSED:, SINK: or QUARANTINE: and a value", text)
 }
 
 func (p *parser) last() string { return p.reply.Lines[len(p.reply.Lines)-1] }

@@ -45,7 +45,8 @@ tools() {
 # with another release: its mirror, with our suite.
 debian_sources() {
 	local targets
-	targets=$(apt-get indextargets --format '$(CREATED_BY)|$(COMPONENT)|$(RELEASE)|$(REPO_URI)' | grep '^Packages|main|' | grep -i debian || true)
+	targets=$(apt-get indextargets --format '$(CREATED_BY)|$(COMPONENT)|$(RELEASE)|$(REPO_URI)' | grep '^Packages|main|' || true)
+	targets=$(grep -i debian <<<"$targets" || echo "$targets") # others may have a suite of that name
 	if grep -q "|$suite|" <<<"$targets"; then
 		awk -F'|' -v s="$suite" 'index($3, s) == 1 && !seen[$3]++ {print "deb", $4, $3, "main"}' <<<"$targets"
 	else
