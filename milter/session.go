@@ -202,6 +202,7 @@ func (s *session) ask(at policy.Stage) outcome {
 	if s.server.cfg.Observe != nil {
 		s.server.cfg.Observe(&s.facts, &d, time.Since(start))
 	}
+	d.Release()
 	return settle(d.Verdict)
 }
 

@@ -25,14 +25,27 @@ type inquiry struct {
 	recipient  *address
 }
 
-func newInquiry(p *Policy, f *Facts) *inquiry {
-	q := &inquiry{policy: p, facts: f, asked: make([]Answer, 0, 16), steps: make([]Step, 0, 16)}
+func (p *Policy) newInquiry(f *Facts) *inquiry {
+	q, ok := p.inquiries.Get().(*inquiry)
+	if !ok {
+		q = &inquiry{policy: p, asked: make([]Answer, 0, 16), steps: make([]Step, 0, 16)}
+	}
+	q.facts = f
 	q.clientAddr = AddrText(f.Conn.Addr)
-	q.clientName = "[" + q.clientAddr + "]"
 	if f.Conn.Resolve == ResolveOK && f.Conn.Name != "" {
 		q.clientName = f.Conn.Name
+	} else {
+		q.clientName = "[" + q.clientAddr + "]"
 	}
 	return q
+}
+
+// release forgets the questioning and keeps its memory for the next one.
+func (q *inquiry) release() {
+	clear(q.asked)
+	clear(q.steps)
+	*q = inquiry{policy: q.policy, asked: q.asked[:0], steps: q.steps[:0]}
+	q.policy.inquiries.Put(q)
 }
 
 // AddrText is an address as sendmail writes {client_addr}: IPv6 in full, eight

@@ -14,6 +14,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync"
 
 	"gatepost/internal/dns"
 	"gatepost/internal/smtp"
@@ -80,7 +81,8 @@ type Policy struct {
 	routing      string // sendmail's class O: characters of a local part that route
 	resolver     dns.Resolver
 	hosts        *dns.Hosts
-	plan         map[Stage][]check
+	plan         [stages][]check
+	inquiries    sync.Pool
 }
 
 // New checks the configuration and builds the policy.
@@ -120,7 +122,7 @@ func New(c Config) (*Policy, error) {
 // Decide answers what is to happen at a stage. It has no error result: a lookup
 // that could not be made becomes a verdict, in inquiry.run.
 func (p *Policy) Decide(ctx context.Context, at Stage, f *Facts) Decision {
-	q := newInquiry(p, f)
+	q := p.newInquiry(f)
 	verdict := Verdict{Action: Accept}
 	for i := range p.plan[at] {
 		out := q.check(ctx, &p.plan[at][i])
@@ -131,5 +133,5 @@ func (p *Policy) Decide(ctx context.Context, at Stage, f *Facts) Decision {
 			break
 		}
 	}
-	return Decision{Stage: at, Verdict: verdict, Steps: q.steps}
+	return Decision{Stage: at, Verdict: verdict, Steps: q.steps, inquiry: q}
 }

@@ -243,6 +243,28 @@ func TestRecordedSource(t *testing.T) {
 	}
 }
 
+// TestRelease: memory given back does not show in another decision.
+func TestRelease(t *testing.T) {
+	p := engine(t, nil, "From:spam.test REJECT")
+	refused := facts("203.0.113.9", "", "<a@spam.test>", "<u%isp.net@example.com>")
+	plain := facts("203.0.113.9", "h.isp.net", "<a@b.org>", "<u@example.com>")
+	for range 3 {
+		for _, at := range []policy.Stage{policy.StageMail, policy.StageRcpt} {
+			fresh := engine(t, nil, "From:spam.test REJECT").Decide(context.Background(), at, plain)
+			d := p.Decide(context.Background(), at, refused)
+			d.Release()
+			if d.Steps != nil {
+				t.Errorf("%d steps after Release", len(d.Steps))
+			}
+			d = p.Decide(context.Background(), at, plain)
+			if diff := cmp.Diff(fresh.Steps, d.Steps, cmp.AllowUnexported(smtp.Reply{})); diff != "" {
+				t.Errorf("%s: steps differ from those of a fresh policy (-fresh +reused):\n%s", at, diff)
+			}
+			d.Release()
+		}
+	}
+}
+
 // FuzzDecide: no address makes the engine panic, loop, or let a stranger relay
 // to a domain that is not ours.
 func FuzzDecide(f *testing.F) {

@@ -14,6 +14,8 @@ const (
 	StageHelo
 	StageMail
 	StageRcpt
+
+	stages = iota
 )
 
 func (s Stage) String() string { return [...]string{"connect", "helo", "mail", "rcpt"}[s] }
@@ -48,6 +50,18 @@ type Decision struct {
 	Stage   Stage
 	Verdict Verdict
 	Steps   []Step // in order; the last one decided
+
+	inquiry *inquiry
+}
+
+// Release gives the memory of the record back for another decision. Calling it
+// is a matter of speed only; Steps and what they hold must not be used after it.
+func (d *Decision) Release() {
+	d.Steps = nil
+	if d.inquiry != nil {
+		d.inquiry.release()
+		d.inquiry = nil
+	}
 }
 
 // By is the step that decided.

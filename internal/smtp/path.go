@@ -43,17 +43,16 @@ func isControl(r rune) bool { return r < ' ' || r == 0x7f || (r >= 0x80 && r < 0
 
 // stripBrackets removes the angle brackets, to the innermost (rule set canonify).
 func stripBrackets(s string) (string, Reply) {
-	opening, closing := operators(s, '<'), operators(s, '>')
+	_, from, opening := operator(s, '<')
+	to, _, closing := operator(s, '>')
 	switch {
-	case len(opening) > len(closing):
+	case opening > closing:
 		return "", MustReply(553, "5.0.0", "Unbalanced '<'")
-	case len(opening) < len(closing):
+	case opening < closing:
 		return "", MustReply(553, "5.0.0", "Unbalanced '>'")
-	case len(opening) == 0:
+	case opening == 0:
 		return s, Reply{}
-	}
-	from, to := opening[len(opening)-1], closing[0]
-	if to < from {
+	case to < from:
 		return "", MustReply(553, "5.0.0", "Unbalanced '<'")
 	}
 	return strings.Trim(s[from+1:to], " \t"), Reply{}
@@ -73,17 +72,15 @@ func syntaxFault(text string) Reply {
 		}
 	}
 	text = stripRoute(text)
-	at := operators(text, '@')
-	if len(at) == 0 {
-		return Reply{}
-	}
-	last := at[len(at)-1]
+	_, last, count := operator(text, '@')
 	switch {
+	case count == 0:
+		return Reply{}
 	case last == 0:
 		return MustReply(553, "5.1.3", "User address required")
 	case last == len(text)-1:
 		return MustReply(553, "5.1.3", "Hostname required")
-	case len(at) > 1:
+	case count > 1:
 		return MustReply(553, "5.1.3", "Invalid route address")
 	}
 	return hostFault(strings.Trim(text[last+1:], " \t"))
@@ -156,17 +153,17 @@ type Syntax struct {
 // host!user is user at host, and user%host is user at host.
 func ParseMailbox(text string, s Syntax) Mailbox {
 	text = stripRoute(text)
-	if at := operators(text, '@'); len(at) > 0 {
-		return split(text, at[len(at)-1])
+	if _, at, n := operator(text, '@'); n > 0 {
+		return split(text, at)
 	}
-	if bang := operators(text, '!'); len(bang) > 0 && !s.NoUUCP {
-		host, user := text[:bang[0]], text[bang[0]+1:]
+	if bang, _, n := operator(text, '!'); n > 0 && !s.NoUUCP {
+		host, user := text[:bang], text[bang+1:]
 		if host != "" && user != "" {
 			return Mailbox{Local: user, Domain: uucpDomain(host)}
 		}
 	}
-	if percent := operators(text, '%'); len(percent) > 0 && !s.NoPercentHack {
-		return split(text, percent[len(percent)-1])
+	if _, percent, n := operator(text, '%'); n > 0 && !s.NoPercentHack {
+		return split(text, percent)
 	}
 	return Mailbox{Local: text}
 }
@@ -203,19 +200,17 @@ func stripRoute(text string) string {
 // routeEnd is the offset of the comma or colon that ends the first hop of a
 // route, not counting the colons of an address literal, or -1.
 func routeEnd(text string) int {
-	if commas := operators(text, ','); len(commas) > 0 {
-		return commas[0]
+	if comma, _, n := operator(text, ','); n > 0 {
+		return comma
 	}
-	from := 0
+	from := 1
 	if strings.HasPrefix(text, "@[") {
-		if from = strings.IndexByte(text, ']'); from < 0 {
+		if from = strings.IndexByte(text, ']') + 1; from == 0 {
 			return -1
 		}
 	}
-	for _, colon := range operators(text, ':') {
-		if colon > from {
-			return colon
-		}
+	if colon, _, n := operator(text[from:], ':'); n > 0 {
+		return from + colon
 	}
 	return -1
 }

@@ -26,9 +26,13 @@ func quotedEnd(s string, i int) (int, bool) {
 	return len(s), false
 }
 
-// operators lists the offsets of c in s outside of quoted strings.
-func operators(s string, c byte) []int {
-	var at []int
+// operator finds c in s outside of quoted strings: the offsets of the first and
+// the last, and how many there are; -1 and 0 if there is none.
+func operator(s string, c byte) (first, last, count int) {
+	first, last = -1, -1
+	if strings.IndexByte(s, c) < 0 {
+		return first, last, 0
+	}
 	for i := 0; i < len(s); i++ {
 		switch s[i] {
 		case '"':
@@ -37,8 +41,12 @@ func operators(s string, c byte) []int {
 		case '\\':
 			i++
 		case c:
-			at = append(at, i)
+			if count == 0 {
+				first = i
+			}
+			last = i
+			count++
 		}
 	}
-	return at
+	return first, last, count
 }
