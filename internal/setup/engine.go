@@ -18,6 +18,7 @@ type Engine struct {
 	log     *slog.Logger
 	host    host
 	metrics *metrics
+	lines   sync.Pool // of *attrs, log lines in the making
 	current atomic.Pointer[state]
 
 	mu       sync.Mutex    // one change at a time

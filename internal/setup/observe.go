@@ -40,7 +40,10 @@ func (e *Engine) Observe(f *policy.Facts, d *policy.Decision, took time.Duration
 		return
 	}
 	by := d.By()
-	line := make(attrs, 0, 14)
+	line, _ := e.lines.Get().(*attrs)
+	if line == nil {
+		line = new(attrs)
+	}
 	line.add("stage", d.Stage.String())
 	line.add("action", d.Verdict.Action.String())
 	line.add("reply", d.Verdict.Reply.String())
@@ -51,8 +54,12 @@ func (e *Engine) Observe(f *policy.Facts, d *policy.Decision, took time.Duration
 		line.add("error", by.Err.Error())
 	}
 	line.facts(d.Stage, f)
-	line = append(line, slog.Duration("took", took))
-	e.log.LogAttrs(context.Background(), slog.LevelInfo, "decision", line...)
+	*line = append(*line, slog.Duration("took", took))
+	// As one group without a name, they are logged as they stand and not copied.
+	e.log.LogAttrs(context.Background(), slog.LevelInfo, "decision", slog.Attr{Value: slog.GroupValue(*line...)})
+	clear(*line)
+	*line = (*line)[:0]
+	e.lines.Put(line)
 }
 
 type attrs []slog.Attr
