@@ -14,17 +14,20 @@ import (
 type Logger struct {
 	*slog.Logger
 	level *slog.LevelVar
+	lines *lineWriter  // nil unless the output is stderr
 	queue *syslogQueue // nil unless the output is syslog
 }
 
 // NewLogger makes the log that the configuration describes. stderr is where
-// output = "stderr" goes, one write per line. With output = "syslog" the lines go
+// output = "stderr" goes; lines that come close together are written in one
+// piece, and Close has to be called for the last of them. With output = "syslog" the lines go
 // to the local syslog daemon, facility mail, under the name program.
 func NewLogger(c config.Log, program string, stderr io.Writer) (*Logger, error) {
 	l := &Logger{level: new(slog.LevelVar)}
 	l.SetLevel(c.Level)
 	if c.Output != "syslog" {
-		l.Logger = slog.New(newHandler(c.Format, stderr, &slog.HandlerOptions{Level: l.level}))
+		l.lines = newLineWriter(stderr)
+		l.Logger = slog.New(newHandler(c.Format, l.lines, &slog.HandlerOptions{Level: l.level}))
 		return l, nil
 	}
 	w, err := syslog.New(syslog.LOG_MAIL|syslog.LOG_INFO, program)
@@ -73,17 +76,20 @@ func (l *Logger) SetLevel(level string) {
 	}
 }
 
-// Dropped counts the lines that were lost because syslog did not take them in time.
+// Dropped counts the lines that were lost because stderr or syslog did not take
+// them in time.
 func (l *Logger) Dropped() uint64 {
-	if l.queue == nil {
-		return 0
+	if l.queue != nil {
+		return l.queue.dropped.Load()
 	}
-	return l.queue.dropped.Load()
+	return l.lines.dropped.Load()
 }
 
 // Close writes out what is queued, for as long as ctx allows.
 func (l *Logger) Close(ctx context.Context) {
 	if l.queue != nil {
 		l.queue.close(ctx)
+		return
 	}
+	l.lines.close(ctx)
 }

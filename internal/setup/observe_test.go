@@ -45,6 +45,7 @@ func TestObserveLine(t *testing.T) {
 	f.Helo.Name = "evil\r\nname \x1b[31m" + strings.Repeat("x", 1000)
 	f.Mail.QueueID = "4A2B"
 	e.Observe(f, rejection(), 1500*time.Microsecond)
+	log.Close(t.Context())
 	if n := strings.Count(out.String(), "\n"); n != 1 {
 		t.Fatalf("%d lines, want 1: %q", n, out.String())
 	}
@@ -123,6 +124,7 @@ func TestLevel(t *testing.T) {
 	log.Info("hidden")
 	log.SetLevel("debug")
 	log.Debug("seen")
+	log.Close(t.Context())
 	if got := out.String(); strings.Contains(got, "hidden") || !strings.Contains(got, "seen") {
 		t.Errorf("log %q, want only the line after the change of level", got)
 	}
