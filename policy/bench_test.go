@@ -7,7 +7,7 @@ import (
 	"gatepost/policy"
 )
 
-// BenchmarkDecide is a decision with recording: a walk of five keys at MAIL, and
+// BenchmarkDecide is a decision with recording: a walk of twelve keys at connect, and
 // the whole of check_rcpt for a stranger who is refused.
 func BenchmarkDecide(b *testing.B) {
 	p := engine(b, nil, "Connect:192.0.2 REJECT", "org REJECT", "To:partner.net RELAY")
@@ -16,7 +16,7 @@ func BenchmarkDecide(b *testing.B) {
 		at    policy.Stage
 		facts *policy.Facts
 	}{
-		{"five keys at connect", policy.StageConnect, facts("203.0.113.9", "b.org", "", "")},
+		{"twelve keys at connect", policy.StageConnect, facts("203.0.113.9", "b.org", "", "")},
 		{"stranger refused at RCPT", policy.StageRcpt, facts("203.0.113.9", "", "<a@b.net>", "<u@isp.net>")},
 		{"local recipient", policy.StageRcpt, facts("203.0.113.9", "", "<a@b.net>", "<u@example.com>")},
 	} {
