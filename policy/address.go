@@ -25,11 +25,6 @@ const (
 	isUnknown // could not be asked
 )
 
-// inText is the address as a reply shows it ($f): without quotes.
-func (a *address) inText() string {
-	return unquote(smtp.Mailbox{Local: a.local, Domain: a.domain}.String())
-}
-
 // maxReparse bounds how often a local part is parsed anew; sendmail's limit for
 // recursion is MAXRULERECURSION, 50.
 const maxReparse = 50

@@ -3,15 +3,29 @@ package policy
 import "context"
 
 // checkRelay is rule set check_relay: may this client connect?
-func checkRelay(*Features) check {
-	return check{
-		name: "check_relay",
-		parts: [][]rule{{
-			{name: "client address", apply: clientAddress},
-			{name: "client access", apply: clientAccess},
-		}},
-		otherwise: Verdict{Action: Accept},
+func checkRelay(p *Policy) (check, error) {
+	f := &p.features
+	rules := []rule{
+		{name: "client address", apply: clientAddress},
+		{name: "client access", apply: clientAccess},
 	}
+	if f.RateControl.On && !f.RateControl.NoDelay {
+		rules = append(rules, rateControl(f.RateControl))
+	}
+	if f.ConnControl.On && !f.ConnControl.NoDelay {
+		rules = append(rules, connControl(f.ConnControl))
+	}
+	for _, l := range f.DNSLists {
+		r, err := dnsListRule(l)
+		if err != nil {
+			return check{}, err
+		}
+		rules = append(rules, r)
+	}
+	if f.RequireRDNS {
+		rules = append(rules, rule{name: "require_rdns", apply: requireRDNS})
+	}
+	return check{name: "check_relay", parts: [][]rule{rules}}, nil
 }
 
 // clientAddress refuses to judge a client of whom no address is known: that an
@@ -29,7 +43,11 @@ func clientAccess(ctx context.Context, q *inquiry) (outcome, error) {
 	if q.facts.Conn.Local {
 		return noOpinion, nil
 	}
-	v, err := q.searchDomain(ctx, tagConnect, anyKey, q.clientName)
+	name := q.clientName
+	if q.policy.features.UseClientPtr {
+		name = q.clientPtr()
+	}
+	v, err := q.searchDomain(ctx, tagConnect, anyKey, name)
 	if err == nil && !v.found {
 		v, err = q.searchAddr(ctx, tagConnect, anyKey, q.clientAddr)
 	}
@@ -39,5 +57,25 @@ func clientAccess(ctx context.Context, q *inquiry) (outcome, error) {
 	case v.permits():
 		return permit, nil
 	}
-	return refusal(v.text, replyAccessDenied)
+	return q.refusal(v.text, &q.policy.rejected)
+}
+
+// requireRDNS is FEATURE(require_rdns). Clients in relay-domains need no name.
+func requireRDNS(ctx context.Context, q *inquiry) (outcome, error) {
+	if q.facts.Conn.Local {
+		return noOpinion, nil
+	}
+	in, err := q.beginsWith(ctx, &q.policy.relayDomains, q.clientAddr)
+	if in || err != nil {
+		return noOpinion, err
+	}
+	switch q.facts.Conn.Resolve {
+	case ResolveOK:
+		return noOpinion, nil
+	case ResolveTemp:
+		return stop(refuse(reply(451, "4.1.8", "Client IP address "+q.clientAddr+" does not resolve", replyTemporary))), nil
+	case ResolveForged:
+		return stop(refuse(reply(451, "4.1.8", "Possibly forged hostname for "+q.clientAddr, replyTemporary))), nil
+	}
+	return stop(refuse(reply(550, "5.7.1", "Fix reverse DNS for "+q.clientAddr, replyAccessDenied))), nil
 }

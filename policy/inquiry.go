@@ -14,6 +14,7 @@ import (
 // the record of what was asked. Every question goes through it.
 type inquiry struct {
 	policy *Policy
+	stage  Stage
 	facts  *Facts
 
 	asked []Answer // of all rules; steps hold parts of it
@@ -25,12 +26,12 @@ type inquiry struct {
 	recipient  *address
 }
 
-func (p *Policy) newInquiry(f *Facts) *inquiry {
+func (p *Policy) newInquiry(at Stage, f *Facts) *inquiry {
 	q, ok := p.inquiries.Get().(*inquiry)
 	if !ok {
 		q = &inquiry{policy: p, asked: make([]Answer, 0, 16), steps: make([]Step, 0, 16)}
 	}
-	q.facts = f
+	q.stage, q.facts = at, f
 	q.clientAddr = AddrText(f.Conn.Addr)
 	if f.Conn.Resolve == ResolveOK && f.Conn.Name != "" {
 		q.clientName = f.Conn.Name
@@ -69,7 +70,7 @@ func AddrText(a netip.Addr) string {
 
 // check asks a rule set, part by part.
 func (q *inquiry) check(ctx context.Context, c *check) outcome {
-	remembered := c.otherwise
+	var remembered Verdict
 	for _, part := range c.parts {
 		for i := range part {
 			out := q.run(ctx, &part[i])
@@ -82,6 +83,12 @@ func (q *inquiry) check(ctx context.Context, c *check) outcome {
 				}
 				break
 			}
+		}
+	}
+	if remembered.Action == Undecided {
+		remembered = Verdict{Action: Accept}
+		if c.otherwise != nil {
+			remembered = c.otherwise(q)
 		}
 	}
 	q.steps = append(q.steps, Step{Rule: c.name, Verdict: remembered})

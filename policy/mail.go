@@ -3,6 +3,8 @@ package policy
 import (
 	"context"
 	"strings"
+
+	"gatepost/internal/smtp"
 )
 
 // checkMail is rule set check_mail: may this sender be used?
@@ -21,7 +23,10 @@ func checkMail(f *Features) check {
 	if !f.AcceptUnresolvableDomains {
 		rules = append(rules, rule{name: "sender domain", apply: senderDomain})
 	}
-	return check{name: "check_mail", parts: [][]rule{rules}, otherwise: Verdict{Action: Accept}}
+	if f.BadMX {
+		rules = append(rules, rule{name: "badmx", apply: badMX})
+	}
+	return check{name: "check_mail", parts: [][]rule{rules}}
 }
 
 // senderSyntax gives sendmail's reply to an address that it cannot parse; other
@@ -43,8 +48,9 @@ func nullSender(_ context.Context, q *inquiry) (outcome, error) {
 
 // senderAtLocalhost keeps user@localhost for clients that are this host.
 func senderAtLocalhost(ctx context.Context, q *inquiry) (outcome, error) {
-	if !q.namesLocalhost(q.facts.Mail.Sender.Text()) {
-		return noOpinion, nil
+	text, err := q.senderText(ctx)
+	if err != nil || !q.namesLocalhost(text) {
+		return noOpinion, err
 	}
 	local, err := q.isLocal(ctx, q.clientName)
 	if local || err != nil || q.facts.Conn.Local {
@@ -67,14 +73,35 @@ func (q *inquiry) namesLocalhost(text string) bool {
 	return !q.policy.syntax.NoUUCP && strings.EqualFold(domain, "localhost.UUCP")
 }
 
+// senderText is what the rule sets are given as the sender: at MAIL what the
+// client wrote, later $f.
+func (q *inquiry) senderText(ctx context.Context) (string, error) {
+	if q.stage == StageMail {
+		return q.facts.Mail.Sender.Text(), nil
+	}
+	return q.envelopeFrom(ctx)
+}
+
+// envelopeFrom is $f: the sender with its domain canonified and without quotes.
+// What its local part routes to does not show in it.
+func (q *inquiry) envelopeFrom(ctx context.Context) (string, error) {
+	a, err := q.canonMailbox(ctx, smtp.ParseMailbox(q.facts.Mail.Sender.Text(), q.policy.syntax))
+	if err != nil {
+		return "", err
+	}
+	return unquote(smtp.Mailbox{Local: a.local, Domain: a.domain}.String()), nil
+}
+
 // senderAddress is the sender in canonical form, worked out once a stage.
 func (q *inquiry) senderAddress(ctx context.Context) (*address, error) {
 	if q.sender == nil {
-		a, err := q.canonAddr(ctx, q.facts.Mail.Sender.Text())
+		text, err := q.senderText(ctx)
 		if err != nil {
 			return nil, err
 		}
-		q.sender = a
+		if q.sender, err = q.canonAddr(ctx, text); err != nil {
+			return nil, err
+		}
 	}
 	return q.sender, nil
 }
@@ -93,7 +120,7 @@ func senderAccess(ctx context.Context, q *inquiry) (outcome, error) {
 	case v.permits():
 		return permitAll, nil
 	}
-	return refusal(uptoBracket(v.text), replyAccessDenied)
+	return q.refusal(uptoBracket(v.text), &q.policy.rejected)
 }
 
 func (q *inquiry) searchSender(ctx context.Context, a *address) (value, error) {
@@ -115,7 +142,8 @@ func unqualifiedSender(ctx context.Context, q *inquiry) (outcome, error) {
 	if err != nil || a.domain != "" {
 		return noOpinion, err
 	}
-	return stop(refuse(reply(553, "5.5.4", "Domain name required for sender address "+a.inText(), replyRealDomain))), nil
+	from, err := q.envelopeFrom(ctx)
+	return stop(refuse(reply(553, "5.5.4", "Domain name required for sender address "+from, replyRealDomain))), err
 }
 
 // senderDomain refuses a sender whose domain the DNS does not have.
@@ -128,11 +156,12 @@ func senderDomain(ctx context.Context, q *inquiry) (outcome, error) {
 	if known == notAsked {
 		_, known = q.canonName(ctx, a.domain)
 	}
-	switch known {
-	case isAbsent:
-		return stop(refuse(reply(553, "5.1.8", "Domain of sender address "+a.inText()+" does not exist", replyRealDomain))), nil
-	case isUnknown:
-		return stop(refuse(reply(451, "4.1.8", "Domain of sender address "+a.inText()+" does not resolve", replyTemporary))), nil
+	if known == isFound {
+		return noOpinion, nil
 	}
-	return noOpinion, nil
+	from, err := q.envelopeFrom(ctx)
+	if known == isAbsent {
+		return stop(refuse(reply(553, "5.1.8", "Domain of sender address "+from+" does not exist", replyRealDomain))), err
+	}
+	return stop(refuse(reply(451, "4.1.8", "Domain of sender address "+from+" does not resolve", replyTemporary))), err
 }

@@ -50,6 +50,8 @@ type oracleSession struct {
 		Ptr     string `json:"client_ptr"`
 		Resolve string `json:"client_resolve"`
 	} `json:"client"`
+	Rate int    `json:"client_rate"`
+	Open int    `json:"client_connections"`
 	Helo string `json:"helo"`
 	Auth struct {
 		Type   string `json:"auth_type"`
@@ -66,6 +68,8 @@ type oracleSession struct {
 		Connect *oracleVerdict  `json:"connect"`
 		Mail    *oracleVerdict  `json:"mail"`
 		Rcpt    []oracleVerdict `json:"rcpt"`
+		Pause   *int            `json:"greet_pause_ms"`
+		Compat  []oracleVerdict `json:"check_compat"`
 	} `json:"expected"`
 }
 
@@ -135,6 +139,36 @@ func oracleFeatures(p *oraclePolicy) (f policy.Features, hasAccess, known bool) 
 			f.NoUUCP = special(x.Arguments)
 		case "nopercenthack":
 			f.NoPercentHack = special(x.Arguments)
+		case "delay_checks":
+			f.DelayChecks = policy.DelayAll
+			if len(x.Arguments) > 0 && x.Arguments[0] != "" {
+				f.DelayChecks = map[string]policy.DelayChecks{"friend": policy.DelayFriend, "hater": policy.DelayHater}[x.Arguments[0]]
+			}
+			f.NoSpamTags = len(x.Arguments) > 1
+		case "use_client_ptr":
+			f.UseClientPtr = true
+		case "require_rdns":
+			f.RequireRDNS = true
+		case "block_bad_helo":
+			f.BlockBadHelo = true
+		case "badmx":
+			f.BadMX = true
+		case "compat_check":
+			f.CompatCheck = true
+		case "ratecontrol":
+			f.RateControl = policy.Control{On: true, NoDelay: slices.Contains(x.Arguments, "nodelay"), Terminate: slices.Contains(x.Arguments, "terminate")}
+		case "conncontrol":
+			f.ConnControl = policy.Control{On: true, NoDelay: slices.Contains(x.Arguments, "nodelay"), Terminate: slices.Contains(x.Arguments, "terminate")}
+		case "greet_pause":
+			f.GreetPause = true
+			f.GreetPauseTime = strings.Join(x.Arguments, "")
+		case "dnsbl", "enhdnsbl":
+			args := append(slices.Clone(x.Arguments), "", "", "")
+			l := policy.DNSList{Zone: args[0], Enhanced: x.Name == "enhdnsbl", Message: args[1], Temporary: args[2]}
+			if len(x.Arguments) > 3 {
+				l.Results = x.Arguments[3:]
+			}
+			f.DNSLists = append(f.DNSLists, l)
 		default:
 			return f, hasAccess, false
 		}
@@ -187,7 +221,11 @@ func oracleFacts(s *oracleSession) *policy.Facts {
 		f.Conn.Local = s.Client.Address == "0" || s.Client.Address == ""
 	}
 	f.Conn.Resolve = policy.ParseResolve(s.Client.Resolve)
-	f.Conn.Name, f.Conn.Ptr = s.Client.Name, s.Client.Ptr
+	f.Conn.Name, f.Conn.Ptr = s.Client.Name, strings.Trim(s.Client.Ptr, "[]")
+	if strings.HasPrefix(s.Client.Ptr, "[") {
+		f.Conn.Ptr = ""
+	}
+	f.Conn.Rate, f.Conn.Open = s.Rate, s.Open
 	f.Helo = policy.Helo{Given: true, Name: s.Helo}
 	f.Auth = policy.Auth{Type: s.Auth.Type, Authen: s.Auth.Authen}
 	f.TLS = policy.TLS{Verify: s.TLS.Verify, CertSubject: s.TLS.Subject, CertIssuer: s.TLS.Issuer}
@@ -232,8 +270,8 @@ func TestOracle(t *testing.T) {
 		}
 	}
 	t.Logf("%d policies, %d sessions, %d verdicts, %d differ", policies, sessions, verdicts, bad)
-	if policies < 150 {
-		t.Errorf("only %d policies were compared; expected at least 150", policies)
+	if policies < 384 {
+		t.Errorf("only %d policies were compared; expected all 384", policies)
 	}
 }
 
@@ -253,6 +291,13 @@ func runOracleSession(t *testing.T, engine *policy.Policy, p *oraclePolicy, i in
 	if s.Expected.Connect != nil {
 		ask(policy.StageConnect, s.Expected.Connect, "")
 	}
+	if want := s.Expected.Pause; want != nil {
+		verdicts++
+		if got := engine.GreetPause(context.Background(), f); got.Milliseconds() != int64(*want) {
+			wrong++
+			t.Errorf("%s session %d: greet_pause %v, sendmail %d ms", p.ID, i, got, *want)
+		}
+	}
 	f.Mail.Sender = smtp.ParsePath(s.MailFrom)
 	if s.Expected.Mail != nil {
 		ask(policy.StageMail, s.Expected.Mail, s.MailFrom)
@@ -260,6 +305,14 @@ func runOracleSession(t *testing.T, engine *policy.Policy, p *oraclePolicy, i in
 	for j := range s.Expected.Rcpt {
 		f.Rcpt.Recipient = smtp.ParsePath(s.RcptTo[j])
 		ask(policy.StageRcpt, &s.Expected.Rcpt[j], s.RcptTo[j])
+	}
+	for j := range s.Expected.Compat {
+		verdicts++
+		f.Rcpt.Recipient = smtp.ParsePath(s.RcptTo[j])
+		if d := engine.CheckCompat(context.Background(), f); !agrees(&s.Expected.Compat[j], d.Verdict) {
+			wrong++
+			t.Errorf("%s session %d, check_compat %s to %s: %v, sendmail %+v", p.ID, i, s.MailFrom, s.RcptTo[j], d.Verdict, s.Expected.Compat[j])
+		}
 	}
 	return verdicts, wrong
 }

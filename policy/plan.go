@@ -1,10 +1,29 @@
 package policy
 
 // newPlan is which checks are made at which stage. It holds no rules of its own.
-func newPlan(f *Features) [stages][]check {
-	return [stages][]check{
-		StageConnect: {checkRelay(f)},
-		StageMail:    {checkMail(f)},
-		StageRcpt:    {checkRcpt(f)},
+func newPlan(p *Policy) (plan [stages][]check, err error) {
+	if err := p.features.check(); err != nil {
+		return plan, err
 	}
+	relay, err := checkRelay(p)
+	if err != nil {
+		return plan, err
+	}
+	mail, rcpt := checkMail(&p.features), checkRcpt(&p.features)
+	if p.features.DelayChecks == DelayNone {
+		plan[StageConnect] = []check{relay}
+		plan[StageMail] = []check{mail}
+		plan[StageRcpt] = []check{rcpt}
+		return plan, nil
+	}
+	plan[StageConnect] = immediateControl(&p.features)
+	plan[StageRcpt] = []check{rcpt}
+	if spam, used := checkSpam(&p.features); used {
+		plan[StageRcpt] = append(plan[StageRcpt], spam)
+	}
+	plan[StageRcpt] = append(plan[StageRcpt], mail, relay)
+	if p.features.BlockBadHelo {
+		plan[StageRcpt] = append(plan[StageRcpt], check{name: "check_helo", parts: [][]rule{{badHeloRule}}})
+	}
+	return plan, nil
 }

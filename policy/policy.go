@@ -13,45 +13,14 @@ package policy
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
 	"strings"
 	"sync"
 
 	"gatepost/internal/dns"
 	"gatepost/internal/smtp"
 	"gatepost/maps"
-)
-
-// Features are the options of cf/README that change what is decided, under the
-// names of the FEATUREs. The zero value is sendmail without any.
-type Features struct {
-	AccessSkip                bool     // access_db argument skip
-	LookupDotDomain           bool     // lookupdotdomain, or access_db argument lookupdotdomain
-	RelayToFullAddress        bool     // access_db argument relaytofulladdress
-	BlocklistRecipients       bool     // blocklist_recipients
-	RelayHostsOnly            bool     // relay_hosts_only
-	RelayEntireDomain         bool     // relay_entire_domain
-	RelayBasedOnMX            bool     // relay_based_on_MX
-	RelayLocalFrom            bool     // relay_local_from
-	RelayMailFrom             bool     // relay_mail_from
-	RelayMailFromDomain       bool     // relay_mail_from argument domain
-	PromiscuousRelay          bool     // promiscuous_relay
-	LooseRelayCheck           bool     // loose_relay_check
-	AcceptUnqualifiedSenders  bool     // accept_unqualified_senders
-	AcceptUnresolvableDomains bool     // accept_unresolvable_domains
-	NoCanonify                bool     // nocanonify
-	NoUUCP                    Special  // nouucp
-	NoPercentHack             Special  // nopercenthack
-	TrustAuthMech             []string // TRUST_AUTH_MECH: mechanisms that may relay
-}
-
-// Special is what nouucp and nopercenthack make of ! and % in a local part.
-type Special uint8
-
-// The arguments of FEATURE(nouucp) and FEATURE(nopercenthack).
-const (
-	SpecialRoute    Special = iota // feature not used: the character routes
-	SpecialOrdinary                // argument nospecial: an ordinary character
-	SpecialReject                  // argument reject: the recipient is remote, whatever its domain
 )
 
 // Config is all that a Policy is made of. Its tables are snapshots: a Policy
@@ -64,6 +33,7 @@ type Config struct {
 	LocalHostNames []maps.Map // class w: the file, and the names that always belong to it
 	OwnDomains     []maps.Map // class m
 	Features       Features
+	Messages       Messages
 	Resolver       dns.Resolver
 	Hosts          *dns.Hosts // /etc/hosts; may be nil
 }
@@ -77,6 +47,9 @@ type Policy struct {
 	localNames   class // w
 	ownDomains   class // m
 	features     Features
+	rejected     errorText // confREJECT_MSG
+	blocked      errorText // confRCPTREJ_MSG
+	denied       errorText // confRELAY_MSG
 	syntax       smtp.Syntax
 	routing      string // sendmail's class O: characters of a local part that route
 	resolver     dns.Resolver
@@ -115,14 +88,24 @@ func New(c Config) (*Policy, error) {
 	if !p.syntax.NoUUCP {
 		p.routing += "!"
 	}
-	p.plan = newPlan(&p.features)
+	if p.features.BlockBadHelo {
+		p.relayDomains.words = append(slices.Clone(p.relayDomains.words), maps.NewClass("block_bad_helo", []string{"127.0.0.1", "IPv6:0:0:0:0:0:0:0:1", "IPv6:::1"}))
+		p.localNames.words = append(slices.Clone(p.localNames.words), maps.NewClass("block_bad_helo", []string{"[127.0.0.1]", "[IPv6:0:0:0:0:0:0:0:1]", "[IPv6:::1]"}))
+	}
+	if err := p.useMessages(&c.Messages); err != nil {
+		return nil, fmt.Errorf("policy: %w", err)
+	}
+	var err error
+	if p.plan, err = newPlan(p); err != nil {
+		return nil, fmt.Errorf("policy: %w", err)
+	}
 	return p, nil
 }
 
 // Decide answers what is to happen at a stage. It has no error result: a lookup
 // that could not be made becomes a verdict, in inquiry.run.
 func (p *Policy) Decide(ctx context.Context, at Stage, f *Facts) Decision {
-	q := p.newInquiry(f)
+	q := p.newInquiry(at, f)
 	verdict := Verdict{Action: Accept}
 	for i := range p.plan[at] {
 		out := q.check(ctx, &p.plan[at][i])

@@ -12,14 +12,10 @@ import (
 // first part is Rcpt_ok (the recipient is one of ours), its second Relay_ok (the
 // client may send to anyone).
 func checkRcpt(f *Features) check {
-	denied := replyDenied
-	if len(f.TrustAuthMech) > 0 {
-		denied = replyDeniedAuth
-	}
 	return check{
 		name:      "relaying denied",
 		parts:     [][]rule{recipientRules(f), relayRules(f)},
-		otherwise: refuse(denied),
+		otherwise: func(q *inquiry) Verdict { return refuse(q.policy.denied.reply(q)) },
 	}
 }
 
@@ -33,6 +29,9 @@ func recipientRules(f *Features) []rule {
 		rules = append(rules, rule{name: "blocklist_recipients", apply: blockedRecipient})
 	}
 	if f.PromiscuousRelay {
+		if f.BlockBadHelo && f.DelayChecks == DelayNone {
+			rules = append(rules, badHeloRule)
+		}
 		return append(rules, rule{name: "promiscuous_relay", apply: anyRecipient})
 	}
 	rules = append(rules, rule{name: "certificate", apply: certificate, onFault: ignoreFault})
@@ -96,8 +95,10 @@ func blockedRecipient(ctx context.Context, q *inquiry) (outcome, error) {
 	switch {
 	case err != nil || !v.found || v.permits() || q.skips(v):
 		return noOpinion, err
+	case !q.policy.features.NoSpamTags && q.policy.features.DelayChecks != DelayNone && (v.is("SPAMFRIEND") || v.is("SPAMHATER")):
+		return noOpinion, nil // as in sendmail 8.10, where Spam: entries had the tag To:
 	}
-	return refusal(uptoBracket(v.text), replyMailboxOff)
+	return q.refusal(uptoBracket(v.text), &q.policy.blocked)
 }
 
 func (q *inquiry) searchRecipient(ctx context.Context) (value, error) {

@@ -21,9 +21,13 @@ func relayRules(f *Features) []rule {
 	if f.RelayMailFrom {
 		rules = append(rules, rule{name: "relay_mail_from", apply: relayMailFrom})
 	}
-	return append(rules,
+	rules = append(rules,
 		rule{name: "client name verified", apply: clientNameVerified},
 		rule{name: "client name", apply: clientNameRelays})
+	if f.BlockBadHelo && f.DelayChecks == DelayNone {
+		rules = append(rules, badHeloRule)
+	}
+	return rules
 }
 
 // localClient permits this host itself, by network or without.

@@ -19,7 +19,7 @@ type rule struct {
 type check struct {
 	name      string
 	parts     [][]rule
-	otherwise Verdict
+	otherwise func(*inquiry) Verdict // nil: accept
 }
 
 // outcome is what a rule says: a verdict, and how much of the questioning it ends.

@@ -12,6 +12,12 @@ const (
 	tagConnect tag = "Connect:"
 	tagFrom    tag = "From:"
 	tagTo      tag = "To:"
+	tagSpam    tag = "Spam:"
+
+	tagClientRate tag = "ClientRate:"
+	tagClientConn tag = "ClientConn:"
+	tagGreetPause tag = "GreetPause:"
+	tagCompat     tag = "Compat:"
 
 	tagCertIssuer  tag = "CertIssuer:"
 	tagCertSubject tag = "CertSubject:"

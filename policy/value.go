@@ -11,11 +11,17 @@ import (
 
 // refusal turns an access map value that is no permission into an outcome, as the
 // ends of rule sets check_relay, check_mail and Rcpt_ok do. rejected is the
-// reply for REJECT at that place. The value is normalised.
-func refusal(v string, rejected smtp.Reply) (outcome, error) {
+// text for REJECT at that place. The value is normalised.
+func (q *inquiry) refusal(v string, rejected *errorText) (outcome, error) {
+	if strings.EqualFold(v, "REJECT") {
+		return stop(refuse(rejected.reply(q))), nil
+	}
+	return refusal(v)
+}
+
+// refusal is for values other than REJECT.
+func refusal(v string) (outcome, error) {
 	switch {
-	case strings.EqualFold(v, "REJECT"):
-		return stop(refuse(rejected)), nil
 	case strings.EqualFold(v, "DISCARD"):
 		return stop(Verdict{Action: Discard}), nil
 	}
@@ -41,7 +47,7 @@ func cutWord(s, word string) (rest string, ok bool) {
 }
 
 // errorReply is the reply that ERROR:d.s.n:text, ERROR:text or plain text stands
-// for. Without a leading code and blank it is 553 5.3.0, whatever d.s.n says.
+// for.
 func errorReply(v string) (smtp.Reply, error) {
 	var enhanced smtp.EnhancedCode
 	text := v
@@ -52,6 +58,13 @@ func errorReply(v string) (smtp.Reply, error) {
 			text = after
 		}
 	}
+	return buildReply(enhanced, text)
+}
+
+// buildReply is what sendmail's error mailer makes of an enhanced code and a
+// text. Without a leading code and blank in the text it is 553 5.3.0, whatever
+// the enhanced code says; one in the text, after the code, wins.
+func buildReply(enhanced smtp.EnhancedCode, text string) (smtp.Reply, error) {
 	if text = unquote(text); text == "" {
 		return smtp.Reply{}, errors.New("no text after the word ERROR")
 	}
@@ -106,12 +119,12 @@ func CheckAccess(key, val string) error {
 		return nil
 	}
 	v := normalise(val)
-	for _, word := range []string{"OK", "RELAY", "SKIP", "SUBJECT", "FRIEND", "HATER"} {
+	for _, word := range []string{"OK", "RELAY", "REJECT", "SKIP", "SUBJECT", "FRIEND", "HATER"} {
 		if strings.EqualFold(v, word) {
 			return nil
 		}
 	}
-	if _, err := refusal(v, replyAccessDenied); err != nil {
+	if _, err := refusal(v); err != nil {
 		return fmt.Errorf("value %q: %w; expected OK, RELAY, REJECT, DISCARD, SKIP, QUARANTINE:text or ERROR:d.s.n:4xx or 5xx text", val, err)
 	}
 	return nil

@@ -49,6 +49,10 @@ func open(ctx context.Context, cfg *config.Config, log *slog.Logger, h host) (*E
 // Policy is the policy in force. A session that keeps it sees one policy to its end.
 func (e *Engine) Policy() *policy.Policy { return e.current.Load().policy }
 
+// PolicyConfig is what the policy in force was made of, for those who want to try
+// another one. Its tables are *maps.Text.
+func (e *Engine) PolicyConfig() policy.Config { return e.current.Load().policyConfig() }
+
 // Config is the configuration in force.
 func (e *Engine) Config() *config.Config { return e.current.Load().cfg }
 

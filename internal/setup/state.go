@@ -127,7 +127,13 @@ func (s *state) identify(ctx context.Context, h host, log *slog.Logger) (err err
 }
 
 // makePolicy builds the policy over the tables as they are now.
-func (s *state) makePolicy() error {
+func (s *state) makePolicy() (err error) {
+	s.policy, err = policy.New(s.policyConfig())
+	return err
+}
+
+// policyConfig is what the policy is made of.
+func (s *state) policyConfig() policy.Config {
 	c := policy.Config{
 		HostName:       s.hostName,
 		Domain:         domainOf(s.hostName),
@@ -141,12 +147,7 @@ func (s *state) makePolicy() error {
 	if s.access != nil {
 		c.Access = s.access.Snapshot()
 	}
-	p, err := policy.New(c)
-	if err != nil {
-		return err
-	}
-	s.policy = p
-	return nil
+	return c
 }
 
 // features are those of the configuration in the policy's terms.

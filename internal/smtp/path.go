@@ -175,8 +175,12 @@ func split(text string, i int) Mailbox {
 	}
 }
 
-// uucpDomain is the domain of host!user: "$+ . $- ! $+" is a domain already.
+// uucpDomain is the domain of host!user: "$+ . $- ! $+" is a domain already, and so
+// is what ends in a dot.
 func uucpDomain(host string) string {
+	if strings.HasSuffix(host, ".") {
+		return host
+	}
 	if dot := strings.LastIndexByte(host, '.'); dot > 0 && dot < len(host)-1 && !strings.ContainsFunc(host[dot+1:], delimiterRune) {
 		return host
 	}
