@@ -15,10 +15,12 @@ type Config struct {
 	DontProbeInterfaces bool   // sendmail's DontProbeInterfaces: interface names and addresses are not in class w
 	Tables              Tables
 	Features            Features
+	Messages            Messages
 	Milter              Milter
 	DNS                 DNS
 	Admin               Admin
 	Log                 Log
+	DNSLists            []DNSList // the tables [[dnsbl]]; see Lists
 }
 
 // Tables are the administrator's files.
@@ -57,6 +59,32 @@ type Features struct {
 	NoUUCP                    string // "", "reject" or "nospecial"
 	NoPercentHack             string // "", "reject" or "nospecial"
 	TrustAuthMech             []string
+
+	DelayChecks    string // "", "all", "friend" or "hater"
+	NoSpamTags     bool   // delay_checks with a second argument
+	UseClientPtr   bool
+	RequireRDNS    bool
+	BlockBadHelo   bool
+	BadMX          bool
+	CompatCheck    bool
+	RateControl    Control
+	ConnControl    Control
+	GreetPause     bool
+	GreetPauseTime int // milliseconds; 0 without
+	DNSBL          []DNSList
+	EnhDNSBL       []DNSList
+}
+
+// Control is ratecontrol or conncontrol.
+type Control struct {
+	On, NoDelay, Terminate bool
+}
+
+// Messages replace sendmail's texts; "" leaves them.
+type Messages struct {
+	Reject  string // confREJECT_MSG
+	Relay   string // confRELAY_MSG
+	RcptRej string // confRCPTREJ_MSG
 }
 
 // Milter is the milter front.

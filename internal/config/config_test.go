@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
 func write(t *testing.T, text string) string {
@@ -126,6 +127,53 @@ func TestMissingFile(t *testing.T) {
 	}
 }
 
+// TestLists has the forms of DNS lists and the order in which they are asked.
+func TestLists(t *testing.T) {
+	for _, tc := range []struct {
+		name, text string
+		want       []DNSList
+	}{
+		{"a zone", "dnsbl = \"a.example\"", []DNSList{{Zone: "a.example"}}},
+		{"arguments", "dnsbl = [\"a.example\", \"550 no\", \"t\"]", []DNSList{{Zone: "a.example", Message: "550 no", Temporary: "t"}}},
+		{"several", "enhdnsbl = [[\"a.example\", \"\", \"\", \"127.0.0.2.\", \"127.0.0.4.\"], [\"b.example\"]]",
+			[]DNSList{{Zone: "a.example", Enhanced: true, Results: []string{"127.0.0.2.", "127.0.0.4."}}, {Zone: "b.example", Enhanced: true}}},
+		{"all kinds", "enhdnsbl = \"b.example\"\ndnsbl = \"a.example\"\n[[dnsbl]]\nzone = \"c.example.\"\nmessage = \"discard\"\n[[dnsbl]]\nzone = \"d.example\"\nresults = \"127.0.0.2\"",
+			[]DNSList{{Zone: "a.example"}, {Zone: "b.example", Enhanced: true}, {Zone: "c.example", Message: "discard"}, {Zone: "d.example", Enhanced: true, Results: []string{"127.0.0.2"}}}},
+		{"off", "dnsbl = false", nil},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			c, err := Load(write(t, "[features]\n"+tc.text+"\n"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(tc.want, c.Lists(), cmpopts.EquateEmpty()); diff != "" {
+				t.Errorf("lists (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestClientFeatures has the features about connections and delays.
+func TestClientFeatures(t *testing.T) {
+	c, err := Load(write(t, "[features]\ndelay_checks = [\"friend\", \"n\"]\nratecontrol = [\"nodelay\", \"terminate\"]\nconncontrol = true\n"+
+		"greet_pause = 5000\nrequire_rdns = true\nuse_client_ptr = true\nblock_bad_helo = true\nbadmx = true\ncompat_check = true\n"+
+		"[messages]\nconfREJECT_MSG = \"550 a\"\nconfRELAY_MSG = \"550 b\"\nconfRCPTREJ_MSG = \"550 c\"\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := Default()
+	want.File = c.File
+	f := &want.Features
+	f.DelayChecks, f.NoSpamTags = "friend", true
+	f.RateControl, f.ConnControl = Control{On: true, NoDelay: true, Terminate: true}, Control{On: true}
+	f.GreetPause, f.GreetPauseTime = true, 5000
+	f.RequireRDNS, f.UseClientPtr, f.BlockBadHelo, f.BadMX, f.CompatCheck = true, true, true, true, true
+	want.Messages = Messages{Reject: "550 a", Relay: "550 b", RcptRej: "550 c"}
+	if diff := cmp.Diff(want, c); diff != "" {
+		t.Errorf("configuration (-want +got):\n%s", diff)
+	}
+}
+
 // TestFaults has one file per fault; FILE stands for its name in the message.
 func TestFaults(t *testing.T) {
 	for _, tc := range []struct{ name, text, want string }{
@@ -154,8 +202,8 @@ func TestFaults(t *testing.T) {
 		{"table path with newline", "[tables]\naccess = \"/a\\nb\"\n", `FILE:2: tables.access is "/a\nb", expected no control characters in a path`},
 		{"trusted", "[tables]\ntrusted = \"/x\"\n", `FILE:2: tables.trusted is not supported by this version`},
 
-		{"feature not yet", "[features]\n\ndelay_checks = \"friend\"\n", `FILE:3: features.delay_checks is not supported by this version`},
-		{"rbl", "[features]\nrbl = true\n", `FILE:2: features.rbl is not supported: sendmail no longer has it: write [[dnsbl]] with zone = "..." instead, in a version that supports it`},
+		{"feature not yet", "[features]\n\nmailertable = true\n", `FILE:3: features.mailertable is not supported by this version`},
+		{"rbl", "[features]\nrbl = true\n", `FILE:2: features.rbl is not supported: sendmail no longer has it: write dnsbl = "ZONE" instead, with the zone of a list that still exists`},
 		{"use_cw_file", "[features]\nuse_cw_file = true\n", `FILE:2: features.use_cw_file is not supported: name the file as tables.local_host_names instead`},
 		{"flag with argument", "[features]\nnocanonify = \"canonify_hosts\"\n", `FILE:2: features.nocanonify is "canonify_hosts", expected true or false`},
 		{"feature word", "[features]\nnouucp = true\n", `FILE:2: features.nouucp is true, expected "reject" or "nospecial"`},
@@ -192,7 +240,18 @@ func TestFaults(t *testing.T) {
 		{"log level", "[log]\nlevel = \"loud\"\n", `FILE:2: log.level is "loud", expected "debug", "info", "warn" or "error"`},
 
 		{"relay section", "\n[relay]\nlisten = [\"127.0.0.1:25\"]\n", `FILE:2: relay is not supported by this version`},
-		{"dnsbl section", "[[dnsbl]]\nzone = \"x.example\"\n", `FILE:1: dnsbl is not supported by this version`},
+		{"list without zone", "[[dnsbl]]\nmessage = \"550 no\"\n", `FILE:1: dnsbl[0] has no zone, expected zone = "bl.example.net"`},
+		{"list zone", "[[dnsbl]]\nzone = \"a\"\n[[dnsbl]]\nzone = \"x y\"\n", `FILE:4: dnsbl[1].zone is "x y", expected a name such as "bl.example.net"`},
+		{"list key", "[[dnsbl]]\nzone = \"a\"\nmesage = \"x\"\n", `FILE:3: unknown key dnsbl[0].mesage, did you mean dnsbl.message?`},
+		{"list as table", "[dnsbl]\nzone = \"a\"\n", `FILE:1: dnsbl is a table, expected tables, each beginning with [[dnsbl]]`},
+		{"dnsbl arguments", "[features]\ndnsbl = [\"a\", \"b\", \"t\", \"127.0.0.2\"]\n", `FILE:2: features.dnsbl is a list, expected 1 to 3 arguments`},
+		{"dnsbl argument", "[features]\ndnsbl = [[\"a\", 3]]\n", `FILE:2: features.dnsbl[0][1] is the number 3, expected a string`},
+		{"delay_checks", "[features]\ndelay_checks = \"foe\"\n", `FILE:2: features.delay_checks is "foe", expected true, false, "friend" or "hater"`},
+		{"nodelay", "[features]\nratecontrol = [\"nodelay\"]\n", `FILE:2: features.ratecontrol has the argument nodelay, which needs delay_checks`},
+		{"control argument", "[features]\nconncontrol = [\"later\"]\n", `FILE:2: features.conncontrol[0] is "later", expected "nodelay" or "terminate"`},
+		{"greet_pause", "[features]\ngreet_pause = \"5s\"\n", `FILE:2: features.greet_pause is "5s", expected a number from 0 to 300000`},
+		{"message", "[messages]\nconfREJECT_MSG = 550\n", `FILE:2: messages.confREJECT_MSG is the number 550, expected a string such as "550 Access denied"`},
+		{"greet_pause without access", "[features]\naccess_db = false\ngreet_pause = true\n", `FILE:3: features.greet_pause needs the access table, expected access_db not to be false`},
 		{"unixware", "check_rcpt = \"unixware\"\n", `FILE:1: check_rcpt is not supported by this version`},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -241,7 +300,7 @@ func TestFeatureTable(t *testing.T) {
 		}
 		for _, argument := range []string{"true", `"x"`, `["x"]`, `{ a = 1 }`} {
 			_, err := Load(write(t, "[features]\n"+f.name+" = "+argument+"\n"))
-			if f.set == nil && (err == nil || !strings.Contains(err.Error(), "not supported")) {
+			if f.set == nil && f.read == nil && (err == nil || !strings.Contains(err.Error(), "not supported")) {
 				t.Errorf("features.%s = %s gave %v, want that it is not supported", f.name, argument, err)
 			}
 		}
@@ -250,7 +309,7 @@ func TestFeatureTable(t *testing.T) {
 
 func TestFeatureOff(t *testing.T) {
 	for _, f := range allFeatures() {
-		if f.set == nil {
+		if f.set == nil && f.read == nil {
 			continue
 		}
 		c, err := Load(write(t, "[features]\n"+f.name+" = false\n"))

@@ -22,13 +22,14 @@ type feature struct {
 	words []string
 	set   func(f *Features, words []string) // what it switches on; nil: not acted on by this version
 	hint  string                            // for a feature without set: what to do about it
+	read  func(f *Features, v value)        // for arguments of a form of its own
 }
 
 // allFeatures is the one place that knows the features, under their names in
 // cf/README. Those without set are known but refused, because a configuration
 // that asks for them must not run without them.
 func allFeatures() []feature {
-	return slices.Concat(accessFeatures(), relayFeatures(), otherFeatures(), laterFeatures())
+	return slices.Concat(accessFeatures(), relayFeatures(), clientFeatures(), otherFeatures(), laterFeatures())
 }
 
 // flag is a feature without arguments.
@@ -67,6 +68,62 @@ func relayFeatures() []feature {
 	}
 }
 
+// clientFeatures are about the connection, and about when it is judged.
+func clientFeatures() []feature {
+	control := func(name string, at func(*Features) *Control) feature {
+		return feature{name: name, form: formWords, words: []string{"nodelay", "terminate"}, set: func(f *Features, words []string) {
+			*at(f) = Control{On: true, NoDelay: slices.Contains(words, "nodelay"), Terminate: slices.Contains(words, "terminate")}
+		}}
+	}
+	return []feature{
+		flag("use_client_ptr", func(f *Features) *bool { return &f.UseClientPtr }),
+		flag("require_rdns", func(f *Features) *bool { return &f.RequireRDNS }),
+		flag("block_bad_helo", func(f *Features) *bool { return &f.BlockBadHelo }),
+		flag("badmx", func(f *Features) *bool { return &f.BadMX }),
+		flag("compat_check", func(f *Features) *bool { return &f.CompatCheck }),
+		control("ratecontrol", func(f *Features) *Control { return &f.RateControl }),
+		control("conncontrol", func(f *Features) *Control { return &f.ConnControl }),
+		{name: "delay_checks", read: readDelayChecks},
+		{name: "greet_pause", read: readGreetPause},
+		{name: "dnsbl", read: func(f *Features, v value) { f.DNSBL = readFeatureLists(v, false) }},
+		{name: "enhdnsbl", read: func(f *Features, v value) { f.EnhDNSBL = readFeatureLists(v, true) }},
+	}
+}
+
+// readDelayChecks reads true, "friend", "hater", or a list of that word and the
+// second argument, which turns the compatibility with sendmail 8.10 off.
+func readDelayChecks(f *Features, v value) {
+	if on, isBool := v.v.(bool); isBool {
+		if on {
+			f.DelayChecks = "all"
+		}
+		return
+	}
+	if l, isList := v.v.([]any); isList && len(l) == 2 {
+		f.NoSpamTags = true
+		if v = v.elements(l)[0]; v.v == "" {
+			f.DelayChecks = "all"
+			return
+		}
+	}
+	if s, ok := v.v.(string); ok && (s == "friend" || s == "hater") {
+		f.DelayChecks = s
+		return
+	}
+	v.wrong("expected true, false, \"friend\" or \"hater\"")
+}
+
+// readGreetPause reads true (the access table alone says how long) or milliseconds.
+func readGreetPause(f *Features, v value) {
+	if on, isBool := v.v.(bool); isBool {
+		f.GreetPause = on
+		return
+	}
+	if n, ok := v.integer(0, 300_000); ok {
+		f.GreetPause, f.GreetPauseTime = true, n
+	}
+}
+
 func otherFeatures() []feature {
 	return []feature{
 		flag("accept_unqualified_senders", func(f *Features) *bool { return &f.AcceptUnqualifiedSenders }),
@@ -82,12 +139,11 @@ func otherFeatures() []feature {
 // laterFeatures have a meaning for Gatepost that this version does not have yet.
 func laterFeatures() []feature {
 	later := []feature{
-		{name: "rbl", hint: "sendmail no longer has it: write [[dnsbl]] with zone = \"...\" instead, in a version that supports it"},
+		{name: "rbl", hint: "sendmail no longer has it: write dnsbl = \"ZONE\" instead, with the zone of a list that still exists"},
 		{name: "use_cw_file", hint: "name the file as tables.local_host_names instead"},
 	}
 	for name := range strings.FieldsSeq(`
-		delay_checks dnsbl enhdnsbl require_rdns block_bad_helo badmx use_client_ptr
-		compat_check ratecontrol conncontrol greet_pause mtamark
+		mtamark
 		mailertable domaintable genericstable generics_entire_domain virtusertable
 		allmasquerade limited_masquerade masquerade_entire_domain masquerade_envelope
 		local_no_masquerade always_add_domain ldap_routing bestmx_is_local nullclient
@@ -107,6 +163,10 @@ func featureKeys() []key {
 }
 
 func readFeature(c *Config, f feature, v value) {
+	if f.read != nil {
+		f.read(&c.Features, v)
+		return
+	}
 	if f.set == nil {
 		if f.hint != "" {
 			v.r.fault(v.path, "%s is not supported: %s", v.path, f.hint)

@@ -31,6 +31,7 @@ func sections() []struct {
 		{"dns", dnsKeys()},
 		{"admin", []key{{"listen", readAdminListen}}},
 		{"log", logKeys()},
+		{"messages", messageKeys()},
 	}
 }
 
@@ -44,7 +45,8 @@ func topKeys() []key {
 	for _, s := range sections() {
 		keys = append(keys, key{s.name, func(c *Config, v value) { v.r.table(c, v, s.keys) }})
 	}
-	for _, name := range []string{"dnsbl", "relay", "check_rcpt", "import", "replay", "doctor"} {
+	keys = append(keys, key{"dnsbl", readLists})
+	for _, name := range []string{"relay", "check_rcpt", "import", "replay", "doctor"} {
 		keys = append(keys, notYet(name))
 	}
 	return keys
@@ -250,6 +252,18 @@ func readAdminListen(c *Config, v value) {
 		v.wrong("expected a loopback address with a port, such as \"127.0.0.1:9891\", or unix:/PATH")
 	}
 	c.Admin.Listen = s
+}
+
+// messageKeys are the texts that sendmail.mc can replace, under their names there.
+func messageKeys() []key {
+	message := func(name, example string, at func(*Config) *string) key {
+		return key{name, func(c *Config, v value) { *at(c), _ = v.text(example) }}
+	}
+	return []key{
+		message("confREJECT_MSG", "550 Access denied", func(c *Config) *string { return &c.Messages.Reject }),
+		message("confRELAY_MSG", "550 Relaying denied", func(c *Config) *string { return &c.Messages.Relay }),
+		message("confRCPTREJ_MSG", "550 Mailbox disabled for this recipient", func(c *Config) *string { return &c.Messages.RcptRej }),
+	}
 }
 
 func logKeys() []key {

@@ -114,9 +114,19 @@ func (r *reader) table(c *Config, v value, keys []key) {
 // checkWhole checks what no single key can tell.
 func (r *reader) checkWhole(c *Config) {
 	f := &c.Features
-	if f.AccessDB {
-		return
+	for name, control := range map[string]Control{"ratecontrol": f.RateControl, "conncontrol": f.ConnControl} {
+		if control.NoDelay && f.DelayChecks == "" {
+			r.fault("features."+name, "features.%s has the argument nodelay, which needs delay_checks", name)
+		}
 	}
+	if !f.AccessDB {
+		r.checkWithoutAccess(c)
+	}
+}
+
+// checkWithoutAccess finds what makes no sense without the access table.
+func (r *reader) checkWithoutAccess(c *Config) {
+	f := &c.Features
 	if c.Tables.Access.Named {
 		r.fault("features.access_db", "features.access_db is false but tables.access names a file, expected one of the two")
 	}
@@ -127,6 +137,11 @@ func (r *reader) checkWhole(c *Config) {
 		{"blocklist_recipients", f.BlocklistRecipients},
 		{"relay_mail_from", f.RelayMailFrom},
 		{"lookupdotdomain", f.AccessLookupDotDomain},
+		{"ratecontrol", f.RateControl.On},
+		{"conncontrol", f.ConnControl.On},
+		{"compat_check", f.CompatCheck},
+		{"delay_checks", f.DelayChecks == "friend" || f.DelayChecks == "hater"},
+		{"greet_pause", f.GreetPause && f.GreetPauseTime == 0},
 	} {
 		if dep.on {
 			r.fault("features."+dep.name, "features.%s needs the access table, expected access_db not to be false", dep.name)

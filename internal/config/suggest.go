@@ -5,6 +5,7 @@ import "strings"
 // suggest is what an unknown key was probably meant to be: `, did you mean
 // "features.access_db"?`, or "" when nothing is near. section is "" at the top.
 func suggest(section, name string) string {
+	section, _, _ = strings.Cut(section, "[")
 	best, bestAt := "", 3 // two mistakes at most
 	consider := func(path, candidate string, extra int) {
 		d := distance(strings.ToLower(name), strings.ToLower(candidate))
@@ -22,6 +23,9 @@ func suggest(section, name string) string {
 		for _, k := range s.keys {
 			consider(s.name, k.name, elsewhere(s.name, section))
 		}
+	}
+	for _, k := range listKeys(&DNSList{}) {
+		consider("dnsbl", k.name, elsewhere("dnsbl", section))
 	}
 	if best == "" {
 		return ""

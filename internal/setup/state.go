@@ -140,48 +140,19 @@ func (s *state) policyConfig() policy.Config {
 		RelayDomains:   []maps.Map{s.relay.Snapshot()},
 		LocalHostNames: []maps.Map{s.local.Snapshot(), s.always},
 		OwnDomains:     []maps.Map{s.own},
-		Features:       features(&s.cfg.Features),
-		Resolver:       s.resolver,
-		Hosts:          s.hosts,
+		Features:       features(s.cfg),
+		Messages: policy.Messages{
+			Reject:  message(s.cfg.Messages.Reject),
+			Relay:   message(s.cfg.Messages.Relay),
+			RcptRej: message(s.cfg.Messages.RcptRej),
+		},
+		Resolver: s.resolver,
+		Hosts:    s.hosts,
 	}
 	if s.access != nil {
 		c.Access = s.access.Snapshot()
 	}
 	return c
-}
-
-// features are those of the configuration in the policy's terms.
-func features(f *config.Features) policy.Features {
-	return policy.Features{
-		AccessSkip:                f.AccessSkip,
-		LookupDotDomain:           f.AccessLookupDotDomain,
-		RelayToFullAddress:        f.RelayToFullAddress,
-		BlocklistRecipients:       f.BlocklistRecipients,
-		RelayHostsOnly:            f.RelayHostsOnly,
-		RelayEntireDomain:         f.RelayEntireDomain,
-		RelayBasedOnMX:            f.RelayBasedOnMX,
-		RelayLocalFrom:            f.RelayLocalFrom,
-		RelayMailFrom:             f.RelayMailFrom,
-		RelayMailFromDomain:       f.RelayMailFromDomain,
-		PromiscuousRelay:          f.PromiscuousRelay,
-		LooseRelayCheck:           f.LooseRelayCheck,
-		AcceptUnqualifiedSenders:  f.AcceptUnqualifiedSenders,
-		AcceptUnresolvableDomains: f.AcceptUnresolvableDomains,
-		NoCanonify:                f.NoCanonify,
-		NoUUCP:                    special(f.NoUUCP),
-		NoPercentHack:             special(f.NoPercentHack),
-		TrustAuthMech:             f.TrustAuthMech,
-	}
-}
-
-func special(argument string) policy.Special {
-	switch argument {
-	case "nospecial":
-		return policy.SpecialOrdinary
-	case "reject":
-		return policy.SpecialReject
-	}
-	return policy.SpecialRoute
 }
 
 func sameMilter(a, b *config.Milter) bool { return reflect.DeepEqual(a, b) }
