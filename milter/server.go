@@ -15,6 +15,7 @@ import (
 
 	lib "github.com/d--j/go-milter"
 
+	"gatepost/internal/clients"
 	"gatepost/policy"
 )
 
@@ -47,6 +48,10 @@ type Config struct {
 	// Observe, if set, is told each decision as it is answered, and how long it
 	// took. It must not keep its arguments.
 	Observe func(*policy.Facts, *policy.Decision, time.Duration)
+
+	// Clients, if set, counts each client's connections, for ratecontrol and
+	// conncontrol.
+	Clients *clients.Counts
 
 	Log *slog.Logger // nil: nothing is logged
 

@@ -23,6 +23,7 @@ type session struct {
 	policy Decider
 	facts  policy.Facts
 	known  bool    // the MTA told who the client is
+	counts bool    // Clients was told of this connection
 	client outcome // of the connection
 	helo   outcome // of the latest HELO
 	mail   outcome // of the message so far
@@ -38,8 +39,25 @@ func newSession(s *Server, c *conn, hold bool) *session {
 // NewConnection begins: at the start and, on the same transport, after QUIT_NC.
 func (s *session) NewConnection(lib.Modifier) error {
 	s.endMessage()
+	s.leave()
 	*s = session{server: s.server, conn: s.conn, hold: s.hold}
 	return nil
+}
+
+// arrive counts the client's connection.
+func (s *session) arrive() {
+	if clients := s.server.cfg.Clients; clients != nil && s.facts.Conn.Addr.IsValid() {
+		s.counts = true
+		s.facts.Conn.Rate, s.facts.Conn.Open = clients.Begin(s.facts.Conn.Addr)
+	}
+}
+
+// leave takes the connection out of the count.
+func (s *session) leave() {
+	if s.counts {
+		s.counts = false
+		s.server.cfg.Clients.End(s.facts.Conn.Addr)
+	}
 }
 
 // Connect takes the policy in force and asks it about the client.
@@ -56,6 +74,7 @@ func (s *session) Connect(host, family string, _ uint16, addr string, m lib.Modi
 			"host", host, "family", family, "address", addr)
 		return lib.RespContinue, nil
 	}
+	s.arrive()
 	s.client = s.ask(policy.StageConnect)
 	if s.client.refuse.Code() == 421 {
 		return s.say(s.refusal(s.client.refuse)), nil
@@ -169,8 +188,8 @@ func (s *session) BodyChunk([]byte, lib.Modifier) (*lib.Response, error) {
 // Unknown is switched off.
 func (s *session) Unknown(string, lib.Modifier) (*lib.Response, error) { return lib.RespContinue, nil }
 
-// Cleanup has nothing to give back.
-func (s *session) Cleanup(lib.Modifier) {}
+// Cleanup is the end of the transport.
+func (s *session) Cleanup(lib.Modifier) { s.leave() }
 
 // endMessage forgets the message, but nothing of the connection.
 func (s *session) endMessage() {

@@ -3,11 +3,13 @@ package milter
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"gatepost/internal/clients"
 	"gatepost/internal/smtp"
 	"gatepost/milter/miltertest"
 	"gatepost/policy"
@@ -229,6 +231,56 @@ func converse(t *testing.T, c *miltertest.Client, dialogue string) {
 			t.Fatalf("%s: got %q (%s)", word, got, a)
 		}
 	}
+}
+
+// TestClientsAreCounted: the policy is told how often a client came and how many
+// of its connections are open; the end of a session, by QUIT_NC too, is the end
+// of its connection.
+func TestClientsAreCounted(t *testing.T) {
+	counts, err := clients.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	type seen struct{ rate, open int }
+	told := make(chan seen, 1)
+	f := start(t, script(func(_ context.Context, at policy.Stage, facts *policy.Facts) policy.Verdict {
+		if at == policy.StageConnect {
+			told <- seen{facts.Conn.Rate, facts.Conn.Open}
+		}
+		return accept
+	}), func(c *Config) { c.Clients = counts })
+	peer := miltertest.Peer{Addr: netip.MustParseAddr("192.0.2.9")}
+	connect := func(c *miltertest.Client, want seen) {
+		t.Helper()
+		if _, err := c.Connect(peer); err != nil {
+			t.Fatal(err)
+		}
+		if got := <-told; got != want {
+			t.Errorf("rate and open %v, want %v", got, want)
+		}
+	}
+	dial := func() *miltertest.Client {
+		t.Helper()
+		c, err := miltertest.Dial("unix", f.addr, miltertest.Sendmail, miltertest.Full())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close() })
+		return c
+	}
+	one, two := dial(), dial()
+	connect(one, seen{1, 1})
+	connect(two, seen{2, 2})
+	if err := one.QuitNC(); err != nil {
+		t.Fatal(err)
+	}
+	connect(one, seen{3, 2})
+	two.Close()
+	deadline := time.Now().Add(5 * time.Second)
+	for f.Stats().Open > 1 && time.Now().Before(deadline) {
+		time.Sleep(5 * time.Millisecond)
+	}
+	connect(dial(), seen{4, 2})
 }
 
 func TestPolicyIsTakenAtConnect(t *testing.T) {

@@ -11,7 +11,9 @@ import (
 	"syscall"
 	"time"
 
+	"gatepost/internal/clients"
 	"gatepost/internal/config"
+	"gatepost/internal/program"
 	"gatepost/internal/setup"
 	"gatepost/milter"
 )
@@ -29,6 +31,7 @@ type daemon struct {
 	log     *setup.Logger
 	engine  *setup.Engine
 	server  *milter.Server
+	clients *clients.Counts
 	admin   *admin
 	failed  chan error     // a listener broke
 	workers sync.WaitGroup // all goroutines of ours
@@ -39,9 +42,9 @@ func (d *daemon) run(ctx context.Context) (err error) {
 	cfg, err := d.load()
 	if err != nil {
 		cancel()
-		return usage(err)
+		return program.Usage(err)
 	}
-	if d.log, err = setup.NewLogger(cfg.Log, program, d.stderr); err != nil {
+	if d.log, err = setup.NewLogger(cfg.Log, programName, d.stderr); err != nil {
 		cancel()
 		return err
 	}
@@ -54,7 +57,7 @@ func (d *daemon) run(ctx context.Context) (err error) {
 	}()
 	listeners, err := d.open(ctx, cfg)
 	if err != nil {
-		return usage(err)
+		return program.Usage(err)
 	}
 	d.start(ctx, cfg, listeners)
 	return d.wait(ctx)
@@ -75,6 +78,11 @@ func (d *daemon) open(ctx context.Context, cfg *config.Config) ([]net.Listener, 
 		d.admin.close()
 		return nil, err
 	}
+	if d.clients, err = clients.New(); err != nil {
+		closeAll(listeners)
+		d.admin.close()
+		return nil, err
+	}
 	return listeners, nil
 }
 
@@ -83,6 +91,7 @@ func (d *daemon) start(ctx context.Context, cfg *config.Config, listeners []net.
 	d.server = milter.NewServer(milter.Config{
 		Policy:   func() milter.Decider { return d.engine.Policy() },
 		Observe:  d.engine.Observe,
+		Clients:  d.clients,
 		Log:      d.log.Logger,
 		Timeout:  cfg.Milter.Timeout,
 		MaxConns: cfg.Milter.MaxConnections,
@@ -97,9 +106,21 @@ func (d *daemon) start(ctx context.Context, cfg *config.Config, listeners []net.
 		d.log.Info("listening", "address", ln.Addr().String())
 		d.workers.Go(func() { d.report(d.server.Serve(context.WithoutCancel(ctx), ln)) })
 	}
+	d.warnIneffective()
 	d.admin.ready.Store(true)
-	d.log.Info("ready", "version", buildVersion(), "config", cfg.File, "pid", os.Getpid())
+	d.log.Info("ready", "version", program.Version(version), "config", cfg.File, "pid", os.Getpid())
 	notify(d.log.Logger, "READY=1")
+}
+
+// warnIneffective names what a milter has no part in.
+func (d *daemon) warnIneffective() {
+	f := &d.engine.Config().Features
+	if f.GreetPause {
+		d.log.Warn("features.greet_pause has no effect: the mail server greets, so it belongs into sendmail.mc or postscreen")
+	}
+	if f.CompatCheck {
+		d.log.Warn("features.compat_check has no effect: the mail server delivers, so it belongs into sendmail.mc")
+	}
 }
 
 // report takes what ended a listener.
@@ -162,7 +183,7 @@ func (d *daemon) wait(ctx context.Context) error {
 			notify(d.log.Logger, "WATCHDOG=1")
 		case err := <-d.failed:
 			d.drain()
-			return &exitError{exitTemporary, fmt.Errorf("a listener broke: %w", err)}
+			return &program.ExitError{Code: program.ExitTemporary, Err: fmt.Errorf("a listener broke: %w", err)}
 		case <-ctx.Done():
 			d.drain()
 			return nil

@@ -42,6 +42,7 @@ func (d *daemon) reload(ctx context.Context) {
 	notify(d.log.Logger, "RELOADING=1\nMONOTONIC_USEC="+monotonic())
 	if d.engine.Reload(ctx, d.load) == nil {
 		d.log.SetLevel(d.engine.Config().Log.Level)
+		d.warnIneffective()
 	}
 	notify(d.log.Logger, "READY=1")
 }
