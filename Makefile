@@ -5,7 +5,7 @@
 GO          ?= go
 STATICCHECK ?= honnef.co/go/tools/cmd/staticcheck@v0.7.0
 VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
-PROGRAMS    := gatepost-milter
+PROGRAMS    := gatepost-milter gatepost
 
 .PHONY: build run test check fuzz bench integration clean FORCE
 

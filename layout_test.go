@@ -14,18 +14,20 @@ import (
 // allowedImports says which packages of ours each package may import, besides
 // its own subfolders: knowledge flows one way.
 var allowedImports = map[string][]string{
-	"cmd":              {"internal/setup", "internal/clients", "internal/config", "milter", "maps", "policy", "internal/dns", "internal/smtp"},
-	"internal/setup":   {"internal/config", "milter", "maps", "policy", "internal/dns", "internal/smtp"},
-	"milter":           {"policy", "internal/clients", "internal/smtp"},
-	"policy":           {"policy/dnsbl", "maps", "internal/dns", "internal/smtp"},
-	"policy/dnsbl":     {"internal/dns"},
-	"maps":             {"maps/bdb"},
-	"internal/dns":     {},
-	"internal/smtp":    {},
-	"internal/clients": {},
-	"internal/config":  {"internal/smtp"},
-	"integration":      {"internal/dns", "internal/smtp", "milter/miltertest"},
-	"examples":         {"milter/miltertest"},
+	"cmd":               {"internal/program", "internal/scenario", "internal/setup", "internal/clients", "internal/config", "milter", "maps", "policy", "internal/dns", "internal/smtp"},
+	"internal/program":  {"internal/config"},
+	"internal/scenario": {"internal/setup", "internal/config", "maps", "policy", "internal/dns", "internal/dns/facts", "internal/smtp"},
+	"internal/setup":    {"internal/config", "milter", "maps", "policy", "internal/dns", "internal/smtp"},
+	"milter":            {"policy", "internal/clients", "internal/smtp"},
+	"policy":            {"policy/dnsbl", "maps", "internal/dns", "internal/smtp"},
+	"policy/dnsbl":      {"internal/dns"},
+	"maps":              {"maps/bdb"},
+	"internal/dns":      {},
+	"internal/smtp":     {},
+	"internal/clients":  {},
+	"internal/config":   {"internal/smtp"},
+	"integration":       {"internal/dns", "internal/smtp", "milter/miltertest"},
+	"examples":          {"milter/miltertest"},
 }
 
 func TestImportDirections(t *testing.T) {

@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"gatepost/internal/program"
 	"gatepost/milter/miltertest"
 )
 
@@ -99,7 +100,7 @@ func (s *site) write(name, text string) {
 // start runs the program and waits until it is ready.
 func (s *site) start(args ...string) {
 	s.t.Helper()
-	args = append([]string{program, "--config", s.path("gatepost.toml")}, args...)
+	args = append([]string{programName, "--config", s.path("gatepost.toml")}, args...)
 	go func() {
 		s.exit <- run(context.Background(), args, strings.NewReader(""), io.Discard, &s.stderr, s.signals)
 	}()
@@ -374,7 +375,7 @@ func TestRefusesToStart(t *testing.T) {
 		{"flag without value", []string{"--config"}, `flag needs an argument: -config, see --help`},
 		{"no configuration", []string{"--config", s.path("none")}, `cannot read the configuration: open .*: no such file or directory`},
 		{"configuration is a folder", []string{"--config", s.dir}, `cannot read the configuration: read .*: is a directory`},
-		{"unknown keys", []string{cfg(bad)}, `\S+gatepost.toml:20: unknown key milter.x\n` + program + `: \S+gatepost.toml:21: unknown key foo`},
+		{"unknown keys", []string{cfg(bad)}, `\S+gatepost.toml:20: unknown key milter.x\n` + programName + `: \S+gatepost.toml:21: unknown key foo`},
 		{"named table missing", []string{cfg(other)}, `table access: .*no such file or directory`},
 		{"bad listen address", []string{cfg(nowhere), "--listen", "127.0.0.1:8891"}, `listen address "127.0.0.1:8891": .+`},
 		{"listen with a comma", []string{cfg(nowhere), "--listen", "inet:1,2@x"}, `listen address "inet:1,2@x": .+`},
@@ -386,9 +387,9 @@ func TestRefusesToStart(t *testing.T) {
 			var stderr buffer
 			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 			defer cancel()
-			code := run(ctx, append([]string{program}, tc.args...), strings.NewReader(""), io.Discard, &stderr, nil)
+			code := run(ctx, append([]string{programName}, tc.args...), strings.NewReader(""), io.Discard, &stderr, nil)
 			got := stderr.String()
-			if code != exitUsage || !regexp.MustCompile(`^`+program+`: `+tc.want+`\n$`).MatchString(got) {
+			if code != program.ExitUsage || !regexp.MustCompile(`^`+programName+`: `+tc.want+`\n$`).MatchString(got) {
 				t.Errorf("%v ended with %d and\n%swant 2 and one line like\n%s", tc.args, code, got, tc.want)
 			}
 		})
@@ -400,7 +401,7 @@ func TestRefusesToStart(t *testing.T) {
 
 func TestVersion(t *testing.T) {
 	var stdout, stderr buffer
-	if code := run(t.Context(), []string{program, "--version"}, nil, &stdout, &stderr, nil); code != 0 || !strings.HasPrefix(stdout.String(), program+" version ") {
+	if code := run(t.Context(), []string{programName, "--version"}, nil, &stdout, &stderr, nil); code != 0 || !strings.HasPrefix(stdout.String(), programName+" version ") {
 		t.Errorf("--version ended with %d and %q %q, want 0 and the version", code, stdout.String(), stderr.String())
 	}
 }

@@ -1,0 +1,91 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/urfave/cli/v2"
+
+	"gatepost/internal/program"
+	"gatepost/internal/setup"
+	"gatepost/policy"
+)
+
+func lookupCommand(s streams) *cli.Command {
+	return &cli.Command{
+		Name:      "lookup",
+		Usage:     "show each key that the policy tries in a table, and the answer",
+		UsageText: programName + " lookup [--config FILE] TABLE KEY",
+		Description: "TABLE is access, relay_domains or local_host_names. KEY is what the policy would look\n" +
+			"for: an address, a host name or a mail address; in access with a tag before it, such as\n" +
+			"Connect:192.0.2.7 or To:user@example.com, or without, which means every tag that fits.\n" +
+			"The exit code is 0 when there is an entry and 1 when there is none.",
+		Flags: []cli.Flag{program.ConfigFlag()},
+		Action: func(c *cli.Context) error {
+			args, err := program.Arguments(c, 2, 2, "TABLE and KEY")
+			if err != nil {
+				return err
+			}
+			engine, err := openEngine(c, s)
+			if err != nil {
+				return err
+			}
+			return s.lookup(c.Context, engine.Policy(), args[0], args[1])
+		},
+	}
+}
+
+// openEngine makes the policy of --config as the daemon would. What the daemon
+// would log as a warning or an error goes to stderr.
+func openEngine(c *cli.Context, s streams) (*setup.Engine, error) {
+	cfg, err := program.LoadConfig(c)
+	if err != nil {
+		return nil, program.Usage(err)
+	}
+	log := slog.New(slog.NewTextHandler(s.err, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	engine, err := setup.Open(c.Context, cfg, log)
+	if err != nil {
+		return nil, program.Usage(err)
+	}
+	return engine, nil
+}
+
+// lookup prints what the policy's search tries.
+func (s streams) lookup(ctx context.Context, p *policy.Policy, table, key string) error {
+	answers, err := p.Lookup(ctx, table, key)
+	if err != nil {
+		return program.Usage(err)
+	}
+	found := false
+	var failed []error
+	w := tabwriter.NewWriter(s.out, 0, 0, 2, ' ', 0)
+	for _, a := range answers {
+		line := []string{a.Key, "miss"}
+		switch {
+		case a.Err != nil:
+			line[1] = "failed"
+			failed = append(failed, fmt.Errorf("%s, key %s: %w", a.Table, a.Key, a.Err))
+		case a.Found:
+			found = true
+			line = append([]string{a.Key, "hit"}, a.Value, a.Source.String())
+		}
+		for i := range line {
+			line[i] = program.Printable(line[i])
+		}
+		fmt.Fprintln(w, strings.Join(line, "\t"))
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	switch {
+	case failed != nil:
+		return errors.Join(failed...)
+	case !found:
+		return program.Exit(program.ExitWrong)
+	}
+	return nil
+}

@@ -1,0 +1,61 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"gatepost/internal/program"
+)
+
+const programName = "gatepost"
+
+// version is set by the linker.
+var version = "dev"
+
+// streams are the process's input and output. Data goes to out; the log, and
+// what went wrong, to err.
+type streams struct {
+	in       io.Reader
+	out, err io.Writer
+}
+
+// commands are all commands, in the order of the help text. Each one stands in
+// the file of its name.
+func commands(s streams) []*cli.Command {
+	return []*cli.Command{
+		testCommand(s),
+		lookupCommand(s),
+	}
+}
+
+// run is the program without its process; it returns the exit code.
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	app := program.NewApp(programName, "test, explain and check the policy of gatepost-milter", version)
+	app.UsageText = programName + " COMMAND [FLAGS] [ARGUMENTS]; " + programName + " COMMAND --help for more"
+	app.Commands = commands(streams{in: stdin, out: stdout, err: stderr})
+	for _, c := range app.Commands {
+		c.OnUsageError = program.WrongFlag
+		c.HideHelpCommand = true
+	}
+	app.Action = noCommand
+	return program.Run(ctx, app, args, stdout, stderr)
+}
+
+// noCommand is asked when the first argument is no command.
+func noCommand(c *cli.Context) error {
+	word := c.Args().First()
+	if word == "" {
+		return program.Usage(errors.New("expected a command, see --help"))
+	}
+	// The library's guess is a sentence.
+	hint := strings.ToLower(cli.SuggestCommand(c.App.Commands, word))
+	if hint != "" {
+		hint = ", " + hint
+	}
+	return program.Usage(fmt.Errorf("unknown command %q%s, see --help", word, hint))
+}
