@@ -16,7 +16,7 @@ import (
 var allowedImports = map[string][]string{
 	"cmd":               {"internal/program", "internal/scenario", "internal/setup", "internal/clients", "internal/config", "milter", "maps", "policy", "internal/dns", "internal/smtp"},
 	"internal/program":  {"internal/config"},
-	"internal/scenario": {"internal/setup", "internal/config", "maps", "policy", "internal/dns", "internal/dns/facts", "internal/smtp"},
+	"internal/scenario": {"internal/setup", "internal/config", "maps", "policy", "internal/dns", "internal/dns/dnsfake", "internal/smtp"},
 	"internal/setup":    {"internal/config", "milter", "maps", "policy", "internal/dns", "internal/smtp"},
 	"milter":            {"policy", "internal/clients", "internal/smtp"},
 	"policy":            {"policy/dnsbl", "maps", "internal/dns", "internal/smtp"},

@@ -8,7 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"gatepost/internal/dns"
-	"gatepost/internal/dns/dnstest"
+	"gatepost/internal/dns/dnsfake"
 )
 
 // TestLocalWordsFromDNS has a host whose names and addresses are only in the DNS.
@@ -23,7 +23,7 @@ func TestLocalWordsFromDNS(t *testing.T) {
 			&net.IPNet{IP: net.ParseIP("198.51.100.3"), Mask: net.CIDRMask(24, 32)},
 		}, nil
 	}
-	fake := dnstest.NewFake(dnstest.Zone{
+	fake := dnsfake.NewFake(dnsfake.Zone{
 		"short":                      {CNAME: "short.example.org"},
 		"short.example.org":          {A: []string{"198.51.100.9"}, AAAA: []string{"2001:db8::9"}},
 		"1.100.51.198.in-addr.arpa.": {PTR: []string{"eth0.example.org"}},
@@ -46,7 +46,7 @@ func TestLocalWordsFromDNS(t *testing.T) {
 func TestInterfacesUnknown(t *testing.T) {
 	p := newPlace(t)
 	p.addresses = func() ([]net.Addr, error) { return nil, errors.New("unheard of") }
-	got := p.localWords(t.Context(), names{resolver: dnstest.NewFake(nil)}, "mx.example.com", true, p.logger())
+	got := p.localWords(t.Context(), names{resolver: dnsfake.NewFake(nil)}, "mx.example.com", true, p.logger())
 	if diff := cmp.Diff([]string{"localhost", "mx.example.com"}, got); diff != "" {
 		t.Errorf("class w (-want +got):\n%s", diff)
 	}
@@ -66,4 +66,4 @@ func TestThisHost(t *testing.T) {
 	t.Errorf("interfaces have the addresses %v, want a loopback one among them", addrs)
 }
 
-var _ dns.Resolver = (*dnstest.Fake)(nil)
+var _ dns.Resolver = (*dnsfake.Fake)(nil)

@@ -104,39 +104,3 @@ func compare(t *testing.T, fake, real dns.Resolver, name string, typ dns.Type) i
 	}
 	return 1
 }
-
-func TestZoneJSON(t *testing.T) {
-	for _, zone := range recorded(t, 20) {
-		text, err := json.Marshal(zone)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var again dnstest.Zone
-		if err := json.Unmarshal(text, &again); err != nil || !reflect.DeepEqual(again, zone) {
-			t.Errorf("zone %s comes back as %+v, %v", text, again, err)
-		}
-	}
-	for _, bad := range []string{`{"a":{"MX":[[10]]}}`, `{"a":{"MX":[["x","y"]]}}`, `{"a":{"MX":[[70000,"y"]]}}`, `{"a":{"MX":["m"]}}`} {
-		var zone dnstest.Zone
-		if err := json.Unmarshal([]byte(bad), &zone); err == nil {
-			t.Errorf("%s is read as %+v, want an error", bad, zone)
-		}
-	}
-}
-
-func TestFake(t *testing.T) {
-	fake := dnstest.NewFake(dnstest.Zone{"example.com": {A: []string{"192.0.2.1"}}, "slow.example": {}})
-	fake.Hang = func(name string, _ dns.Type) bool { return name == "slow.example" }
-	if ans, err := fake.Lookup(t.Context(), "EXAMPLE.com.", dns.TypeA); err != nil || len(ans.Addrs) != 1 || ans.Name != "EXAMPLE.com" {
-		t.Errorf("Lookup(EXAMPLE.com.) = %+v, %v", ans, err)
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
-	defer cancel()
-	if ans, err := fake.Lookup(ctx, "slow.example", dns.TypeMX); err == nil {
-		t.Errorf("Lookup(slow.example) = %+v, want it to fail in the end", ans)
-	}
-	want := []string{"A example.com", "MX slow.example"}
-	if got := fake.Asked(); !reflect.DeepEqual(got, want) || fake.Calls() != len(want) {
-		t.Errorf("Asked() = %q, Calls() = %d, want %q", got, fake.Calls(), want)
-	}
-}

@@ -1,3 +1,5 @@
+// Package dnstest serves a dnsfake.Zone by a real server on the loopback
+// address, which can be told to misbehave.
 package dnstest
 
 import (
@@ -9,6 +11,8 @@ import (
 	"time"
 
 	mdns "github.com/miekg/dns"
+
+	"gatepost/internal/dns/dnsfake"
 )
 
 // Exchange is one question to the server and what will be sent back. A Hook may change it.
@@ -20,7 +24,7 @@ type Exchange struct {
 }
 
 // Name is the name asked for, in lower case, without final dot.
-func (e *Exchange) Name() string { return plain(e.Query.Question[0].Name) }
+func (e *Exchange) Name() string { return dnsfake.Plain(e.Query.Question[0].Name) }
 
 // Type is the type asked for, as in "MX".
 func (e *Exchange) Type() string { return mdns.TypeToString[e.Query.Question[0].Qtype] }
@@ -28,10 +32,10 @@ func (e *Exchange) Type() string { return mdns.TypeToString[e.Query.Question[0].
 // Serve runs a resolving server for the zone on the loopback address, by UDP
 // and TCP, until the test ends, and returns its host:port. Each question goes
 // through the hooks in their order.
-func Serve(t testing.TB, zone Zone, hooks ...Hook) (addr string) {
+func Serve(t testing.TB, zone dnsfake.Zone, hooks ...Hook) (addr string) {
 	t.Helper()
 	packets, listener := listen(t)
-	x := newIndex(zone)
+	x := dnsfake.NewIndex(zone)
 	for _, s := range []*mdns.Server{
 		{PacketConn: packets, Handler: handler{x, "udp", hooks}},
 		{Listener: listener, Handler: handler{x, "tcp", hooks}, IdleTimeout: func() time.Duration { return idle }},
@@ -76,14 +80,14 @@ func listen(t testing.TB) (net.PacketConn, net.Listener) {
 }
 
 type handler struct {
-	index   index
+	index   dnsfake.Index
 	network string
 	hooks   []Hook
 }
 
 // ServeDNS implements the library's Handler. What cannot be sent the client has not waited for.
 func (h handler) ServeDNS(w mdns.ResponseWriter, query *mdns.Msg) {
-	e := &Exchange{Network: h.network, Query: query, Reply: h.index.reply(query)}
+	e := &Exchange{Network: h.network, Query: query, Reply: reply(h.index, query)}
 	e.Send = func(b []byte) { _, _ = w.Write(b) }
 	for _, hook := range h.hooks {
 		hook(e)
@@ -105,52 +109,52 @@ func (h handler) ServeDNS(w mdns.ResponseWriter, query *mdns.Msg) {
 }
 
 // reply is the true answer to a query.
-func (x index) reply(query *mdns.Msg) *mdns.Msg {
+func reply(x dnsfake.Index, query *mdns.Msg) *mdns.Msg {
 	m := new(mdns.Msg)
 	m.SetReply(query)
 	m.RecursionAvailable = true
 	q := query.Question[0]
-	o := x.follow(strings.TrimSuffix(q.Name, "."), mdns.TypeToString[q.Qtype])
-	if o.fail != "" {
-		m.Rcode = mdns.StringToRcode[o.fail]
+	o := x.Follow(strings.TrimSuffix(q.Name, "."), mdns.TypeToString[q.Qtype])
+	if o.Fail != "" {
+		m.Rcode = mdns.StringToRcode[o.Fail]
 		if m.Rcode == mdns.RcodeSuccess {
-			panic(fmt.Sprintf("dnstest: no such code: %q", o.fail))
+			panic(fmt.Sprintf("dnstest: no such code: %q", o.Fail))
 		}
 		return m
 	}
 	owner := q.Name
-	for _, target := range o.aliases {
+	for _, target := range o.Aliases {
 		m.Answer = append(m.Answer, &mdns.CNAME{Hdr: header(owner, mdns.TypeCNAME), Target: mdns.Fqdn(target)})
 		owner = mdns.Fqdn(target)
 	}
-	if o.loop {
+	if o.Loop {
 		return m
 	}
-	found := o.records.rrs(owner, q.Qtype)
+	found := rrs(o.Records, owner, q.Qtype)
 	m.Answer = append(m.Answer, found...)
 	if len(found) == 0 {
 		m.Ns = []mdns.RR{soa()}
 	}
-	if !o.exists {
+	if !o.Exists {
 		m.Rcode = mdns.RcodeNameError
 	}
 	return m
 }
 
 func header(owner string, t uint16) mdns.RR_Header {
-	return mdns.RR_Header{Name: owner, Rrtype: t, Class: mdns.ClassINET, Ttl: uint32(TTL / time.Second)}
+	return mdns.RR_Header{Name: owner, Rrtype: t, Class: mdns.ClassINET, Ttl: uint32(dnsfake.TTL / time.Second)}
 }
 
 // soa is the start of the one zone there is, the root.
 func soa() mdns.RR {
-	seconds := uint32(TTL / time.Second)
+	seconds := uint32(dnsfake.TTL / time.Second)
 	return &mdns.SOA{
 		Hdr: header(".", mdns.TypeSOA), Ns: "ns.invalid.", Mbox: "hostmaster.invalid.", Serial: 1,
 		Refresh: seconds, Retry: seconds, Expire: seconds, Minttl: seconds,
 	}
 }
 
-func (r Records) rrs(owner string, t uint16) (list []mdns.RR) {
+func rrs(r dnsfake.Records, owner string, t uint16) (list []mdns.RR) {
 	h := header(owner, t)
 	switch t {
 	case mdns.TypeA:

@@ -1,4 +1,4 @@
-package dnstest
+package dnsfake
 
 import (
 	"context"
@@ -20,13 +20,13 @@ type Fake struct {
 	// done: time-outs. Set it before the first Lookup.
 	Hang func(name string, t dns.Type) bool
 
-	index index
+	index Index
 	mu    sync.Mutex
 	asked []string
 }
 
 // NewFake makes a Fake of the zone. Later changes of the zone are not seen.
-func NewFake(zone Zone) *Fake { return &Fake{index: newIndex(zone)} }
+func NewFake(zone Zone) *Fake { return &Fake{index: NewIndex(zone)} }
 
 // Asked lists the questions so far as "MX example.com", in lower case and in their order.
 func (f *Fake) Asked() []string {
@@ -41,7 +41,7 @@ func (f *Fake) Calls() int { return len(f.Asked()) }
 // Lookup implements dns.Resolver.
 func (f *Fake) Lookup(ctx context.Context, name string, t dns.Type) (dns.Answer, error) {
 	f.mu.Lock()
-	f.asked = append(f.asked, t.String()+" "+plain(name))
+	f.asked = append(f.asked, t.String()+" "+Plain(name))
 	f.mu.Unlock()
 	if f.Hang != nil && f.Hang(name, t) {
 		<-ctx.Done()
@@ -49,17 +49,17 @@ func (f *Fake) Lookup(ctx context.Context, name string, t dns.Type) (dns.Answer,
 	if err := ctx.Err(); err != nil {
 		return dns.Answer{}, f.fault(name, t, "no answer in time", err)
 	}
-	o := f.index.follow(name, t.String())
+	o := f.index.Follow(name, t.String())
 	switch {
-	case o.fail != "":
-		return dns.Answer{}, f.fault(name, t, o.fail, nil)
-	case o.loop:
+	case o.Fail != "":
+		return dns.Answer{}, f.fault(name, t, o.Fail, nil)
+	case o.Loop:
 		return dns.Answer{}, f.fault(name, t, "CNAME loop", nil)
 	}
-	ans := answer(o.records, t)
+	ans := answer(o.Records, t)
 	ans.Name, ans.TTL, ans.Server = strings.TrimSuffix(name, "."), TTL, "fake"
-	if n := len(o.aliases); n > 0 {
-		ans.Name = strings.TrimSuffix(o.aliases[n-1], ".")
+	if n := len(o.Aliases); n > 0 {
+		ans.Name = strings.TrimSuffix(o.Aliases[n-1], ".")
 	}
 	return ans, nil
 }
