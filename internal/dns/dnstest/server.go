@@ -142,12 +142,12 @@ func reply(x dnsfake.Index, query *mdns.Msg) *mdns.Msg {
 }
 
 func header(owner string, t uint16) mdns.RR_Header {
-	return mdns.RR_Header{Name: owner, Rrtype: t, Class: mdns.ClassINET, Ttl: uint32(dnsfake.TTL / time.Second)}
+	return mdns.RR_Header{Name: owner, Rrtype: t, Class: mdns.ClassINET, Ttl: uint32(TTL / time.Second)}
 }
 
 // soa is the start of the one zone there is, the root.
 func soa() mdns.RR {
-	seconds := uint32(dnsfake.TTL / time.Second)
+	seconds := uint32(TTL / time.Second)
 	return &mdns.SOA{
 		Hdr: header(".", mdns.TypeSOA), Ns: "ns.invalid.", Mbox: "hostmaster.invalid.", Serial: 1,
 		Refresh: seconds, Retry: seconds, Expire: seconds, Minttl: seconds,

@@ -10,5 +10,8 @@ type (
 	Fake    = dnsfake.Fake
 )
 
+// TTL is dnsfake.TTL.
+const TTL = dnsfake.TTL
+
 // NewFake is dnsfake.NewFake.
 func NewFake(zone Zone) *Fake { return dnsfake.NewFake(zone) }
