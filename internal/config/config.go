@@ -21,6 +21,7 @@ type Config struct {
 	Admin               Admin
 	Log                 Log
 	DNSLists            []DNSList // the tables [[dnsbl]]; see Lists
+	AcceptRisk          []string  // findings of gatepost check that are wanted; see Risks
 }
 
 // Tables are the administrator's files.

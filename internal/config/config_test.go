@@ -343,7 +343,7 @@ func TestDeep(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			start := time.Now()
-			_, err := parse("f", []byte(tc.text))
+			_, err := Parse("f", []byte(tc.text))
 			if err == nil || !strings.HasPrefix(err.Error(), tc.want) {
 				t.Errorf("got %v, want %s...", err, tc.want)
 			}
@@ -359,16 +359,16 @@ func FuzzLoad(f *testing.F) {
 	f.Add([]byte("features.access_db = [\"skip\"]\nmilter = { listen = [ { a = [1] } ] }\n"))
 	f.Add([]byte("[[dnsbl]]\nzone='a'\n[[dnsbl]]\nzone='b'\n[dnsbl.x]\n\"\" = \"\"\"\n\"\"\"\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		c, err := parse("f.toml", data)
+		c, err := Parse("f.toml", data)
 		if (c == nil) == (err == nil) {
-			t.Fatalf("parse(%q) gave %v and %v, want one of them", data, c, err)
+			t.Fatalf("Parse(%q) gave %v and %v, want one of them", data, c, err)
 		}
 		if err == nil {
 			return
 		}
 		for line := range strings.SplitSeq(err.Error(), "\n") {
 			if !strings.HasPrefix(line, "f.toml:") {
-				t.Errorf("parse(%q): the line %q of the error does not begin with the file", data, line)
+				t.Errorf("Parse(%q): the line %q of the error does not begin with the file", data, line)
 			}
 		}
 	})

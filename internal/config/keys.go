@@ -41,6 +41,7 @@ func topKeys() []key {
 		{"dont_probe_interfaces", func(c *Config, v value) {
 			c.DontProbeInterfaces, _ = v.boolean()
 		}},
+		{"accept_risk", readAcceptRisk},
 	}
 	for _, s := range sections() {
 		keys = append(keys, key{s.name, func(c *Config, v value) { v.r.table(c, v, s.keys) }})
@@ -55,7 +56,7 @@ func topKeys() []key {
 // Keys are the keys that this version acts on, with their sections, in no
 // particular order: "host_name", "features.nocanonify".
 func Keys() []string {
-	names := []string{"host_name", "dont_probe_interfaces"}
+	names := []string{"host_name", "dont_probe_interfaces", "accept_risk"}
 	for _, s := range sections() {
 		if s.name == "features" {
 			continue

@@ -44,11 +44,11 @@ func Load(path string) (*Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot read the configuration: %w", err)
 	}
-	return parse(path, data)
+	return Parse(path, data)
 }
 
-// parse is Load for the bytes of the file at path.
-func parse(path string, data []byte) (*Config, error) {
+// Parse is Load for the bytes of the file at path.
+func Parse(path string, data []byte) (*Config, error) {
 	if len(data) > maxFile {
 		return nil, &Error{File: path, Message: fmt.Sprintf("the file is too large, expected at most %d bytes", maxFile)}
 	}
