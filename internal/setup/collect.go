@@ -27,7 +27,7 @@ func (e *Engine) Collect(ch chan<- prometheus.Metric) {
 	for _, t := range s.tables() {
 		collectTable(t.Status(), gauge)
 	}
-	d := s.resolver.Stats()
+	d := s.client.Stats()
 	counter("gatepost_dns_lookups_total", "Questions that the policy had.", d.Lookups)
 	counter("gatepost_dns_cache_hits_total", "Questions answered out of the cache.", d.Hits)
 	counter("gatepost_dns_queries_total", "Questions sent to servers, repetitions included.", d.Queries)

@@ -22,7 +22,8 @@ type state struct {
 	own        maps.Map    // class m
 	hostName   string      // $j
 	hosts      *dns.Hosts
-	resolver   *dns.Client
+	client     *dns.Client
+	resolver   dns.Resolver // the client; in tests of a policy, its facts
 	policy     *policy.Policy
 	generation uint64
 	since      time.Time
@@ -92,7 +93,7 @@ func (s *state) openResolver(h host, old *state, log *slog.Logger) (err error) {
 	}
 	c := s.cfg.DNS
 	if old != nil && len(c.Servers) > 0 && reflect.DeepEqual(old.cfg.DNS, c) {
-		s.resolver = old.resolver
+		s.client, s.resolver = old.client, old.client
 		return nil
 	}
 	servers := c.Servers
@@ -101,9 +102,10 @@ func (s *state) openResolver(h host, old *state, log *slog.Logger) (err error) {
 			return err
 		}
 	}
-	s.resolver, err = dns.NewClient(dns.Config{
+	s.client, err = dns.NewClient(dns.Config{
 		Servers: servers, Timeout: c.Timeout, Attempts: c.Attempts, CacheSize: c.CacheSize, Log: log,
 	})
+	s.resolver = s.client
 	return err
 }
 
@@ -133,12 +135,15 @@ func (s *state) makePolicy() (err error) {
 }
 
 // policyConfig is what the policy is made of.
-func (s *state) policyConfig() policy.Config {
+func (s *state) policyConfig() policy.Config { return s.configOver(s.snapshots()) }
+
+// configOver is the policy's configuration over the tables.
+func (s *state) configOver(t Tables) policy.Config {
 	c := policy.Config{
 		HostName:       s.hostName,
 		Domain:         domainOf(s.hostName),
-		RelayDomains:   []maps.Map{s.relay.Snapshot()},
-		LocalHostNames: []maps.Map{s.local.Snapshot(), s.always},
+		RelayDomains:   []maps.Map{t.RelayDomains},
+		LocalHostNames: []maps.Map{t.LocalHostNames, s.always},
 		OwnDomains:     []maps.Map{s.own},
 		Features:       features(s.cfg),
 		Messages: policy.Messages{
@@ -149,8 +154,8 @@ func (s *state) policyConfig() policy.Config {
 		Resolver: s.resolver,
 		Hosts:    s.hosts,
 	}
-	if s.access != nil {
-		c.Access = s.access.Snapshot()
+	if t.Access != nil {
+		c.Access = t.Access
 	}
 	return c
 }

@@ -1,0 +1,57 @@
+package setup
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+
+	"gatepost/internal/config"
+	"gatepost/internal/dns"
+	"gatepost/maps"
+	"gatepost/policy"
+)
+
+// Tables are the administrator's tables as they are at one moment.
+type Tables struct {
+	Access         *maps.Text // nil without access_db
+	RelayDomains   *maps.Text
+	LocalHostNames *maps.Text
+}
+
+func (s *state) snapshots() Tables {
+	t := Tables{RelayDomains: s.relay.Snapshot(), LocalHostNames: s.local.Snapshot()}
+	if s.access != nil {
+		t.Access = s.access.Snapshot()
+	}
+	return t
+}
+
+// ReadTables reads the tables of the configuration once. What is wrong with
+// single lines goes to the log.
+func ReadTables(cfg *config.Config, log *slog.Logger) (Tables, error) {
+	s := &state{cfg: cfg}
+	if err := s.openTables(nil, log); err != nil {
+		return Tables{}, err
+	}
+	return s.snapshots(), nil
+}
+
+// Offline is what a policy is made of when neither this machine nor the network
+// is asked: the configuration must have a host_name, its addresses come from the
+// resolver or the hosts file given, and there are no network interfaces.
+func Offline(ctx context.Context, cfg *config.Config, t Tables, r dns.Resolver, hosts *dns.Hosts, log *slog.Logger) (policy.Config, error) {
+	s := &state{cfg: cfg, resolver: r, hosts: hosts}
+	if err := s.identify(ctx, nowhere(), log); err != nil {
+		return policy.Config{}, err
+	}
+	return s.configOver(t), nil
+}
+
+// nowhere is a host without name and interfaces.
+func nowhere() host {
+	return host{
+		hostname:  func() (string, error) { return "", errors.New("offline") },
+		addresses: func() ([]net.Addr, error) { return nil, nil },
+	}
+}
