@@ -113,7 +113,7 @@ clean_up() {
 		compose logs --no-color --tail 20 2>/dev/null || true
 	fi
 	if [ -n "${KEEP:-}" ] && [ -n "${up:-}" ]; then
-		say "left running; state in $state; end it with: docker rm -f \$(docker ps -aqf label=com.docker.compose.project=$project)"
+		say "left running; state in $state; end it with: docker-compose -p $project down -v; rm -rf $state"
 		exit "$status"
 	fi
 	compose down -v --remove-orphans -t 1 >/dev/null 2>&1 || true

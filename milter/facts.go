@@ -22,6 +22,7 @@ func clientFacts(host, family, addr string, m *macros) policy.Conn {
 		}
 	}
 	c.Daemon, _ = m.get(macroDaemonName)
+	c.Routes = !isSendmail(m)
 	ptr, _ := m.get(macroClientPtr)
 	c.Ptr = realName(ptr)
 	c.Resolve, c.Name = resolved(host, m)
@@ -46,6 +47,14 @@ func resolved(host string, m *macros) (policy.Resolve, string) {
 	default:
 		return r, ""
 	}
+}
+
+// isSendmail tells by {v}, the version: sendmail's begins with a digit, Postfix
+// puts its name first. A server that does not say is taken for one that follows
+// routes in local parts.
+func isSendmail(m *macros) bool {
+	v, _ := m.get(macroVersion)
+	return v != "" && v[0] >= '0' && v[0] <= '9'
 }
 
 // realName drops what MTAs write where there is no name, and a final dot.

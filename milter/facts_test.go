@@ -57,6 +57,8 @@ func TestClientFacts(t *testing.T) {
 					c := start(t, seen(at)).dialOffer(mta, offer)
 					expect(t, "connect", "c")(c.Connect(tt.peer))
 					want.Daemon = c.Macros["{daemon_name}"]
+					// sendmail tells its version only when asked for it.
+					want.Routes = mta == miltertest.Postfix || offer.Actions == 0
 					if got := at[policy.StageConnect].Conn; got != want {
 						t.Errorf("offer %+v: got %+v, want %+v", offer, got, want)
 					}
@@ -69,7 +71,7 @@ func TestClientFacts(t *testing.T) {
 func TestConnectFrames(t *testing.T) {
 	const port = "\x9c\x41"
 	known := func(addr string) policy.Conn {
-		return policy.Conn{Addr: netip.MustParseAddr(addr), Resolve: policy.ResolveFail}
+		return policy.Conn{Addr: netip.MustParseAddr(addr), Resolve: policy.ResolveFail, Routes: true}
 	}
 	tests := []struct {
 		name, frame string
@@ -80,7 +82,8 @@ func TestConnectFrames(t *testing.T) {
 		{"IPv4 mapped", "[x]\x006" + port + "::ffff:192.0.2.1\x00", true, known("192.0.2.1")},
 		{"IPv4 mapped, as sendmail writes it", "[x]\x006" + port + "IPv6:::ffff:192.0.2.1\x00", true, known("192.0.2.1")},
 		{"IPv6 in brackets", "unknown\x006" + port + "[2001:db8::1]\x00", true, known("2001:db8::1")},
-		{"local", "localhost\x00U", true, policy.Conn{Local: true, Name: "localhost", Resolve: policy.ResolveOK}},
+		{"local", "localhost\x00U", true, policy.Conn{Local: true, Name: "localhost", Resolve: policy.ResolveOK, Routes: true}},
+		{"unknown family with an address", "localhost\x00U" + port + "203.0.113.9\x00", false, policy.Conn{}},
 		{"unknown family, other host", "mail.example.net\x00U", false, policy.Conn{}},
 		{"unknown family, host unknown", "unknown\x00U", false, policy.Conn{}},
 		{"unknown family, localhost in capitals", "LOCALHOST\x00U", false, policy.Conn{}},
@@ -215,6 +218,15 @@ func TestMacros(t *testing.T) {
 	set("H")
 	check("HELO anew", macroVerify, "", false)
 	check("HELO anew keeps CONNECT's", macroDaemonName, "MTA", true)
+	set("H{auth_type}\x00PLAIN\x00")
+	check("a login is told with MAIL only", macroAuthType, "", false)
+	for _, cmd := range []byte{cmdHelo, cmdEndBody} {
+		set("M{auth_type}\x00PLAIN\x00")
+		m.ended(cmdMail)
+		check("MAIL itself keeps its macros", macroAuthType, "PLAIN", true)
+		m.ended(cmd)
+		check("HELO and the end of a message forget the login", macroAuthType, "", false)
+	}
 	m.ended(cmdQuitNC)
 	check("QUIT_NC forgets all", macroDaemonName, "", false)
 }

@@ -120,7 +120,7 @@ func checkConnect(data []byte) error {
 	}
 	family, rest := &rest[0], rest[1:]
 	if *family == 'U' && len(rest) == 0 {
-		return nil
+		return nil // no network connection; with an address it would be no such thing
 	}
 	if !strings.ContainsRune("UL46", rune(*family)) {
 		return fmt.Errorf("unknown address family %q", *family)
@@ -132,7 +132,7 @@ func checkConnect(data []byte) error {
 	if err := checkStrings(addr, 1, 1); err != nil {
 		return err
 	}
-	if !parseable(*family, string(addr[:len(addr)-1])) {
+	if *family == 'U' || !parseable(*family, string(addr[:len(addr)-1])) {
 		*family = 'L'
 	}
 	return nil

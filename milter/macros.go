@@ -16,6 +16,7 @@ const (
 	macroCertIssuer
 	macroAuthType
 	macroAuthAuthen
+	macroVersion
 	macroCount
 )
 
@@ -26,6 +27,8 @@ func macroOf(name string) (macro, bool) {
 	switch name {
 	case "i":
 		return macroQueueID, true
+	case "v":
+		return macroVersion, true
 	case "daemon_name":
 		return macroDaemonName, true
 	case "client_name":
@@ -78,18 +81,25 @@ func (m *macros) set(data []byte) {
 		var name, value string
 		name, rest, _ = strings.Cut(rest, "\x00")
 		value, rest, _ = strings.Cut(rest, "\x00")
-		if id, known := macroOf(name); known {
+		if id, known := macroOf(name); known && mayCome(id, data[0]) {
 			m.values[id], m.stage[id] = value, uint8(stage+1)
 		}
 	}
 }
 
-// ended forgets what does not outlive a command.
+// mayCome keeps a login to the command that it is told with: taken from elsewhere
+// it could outlive the session that logged in.
+func mayCome(id macro, cmd byte) bool {
+	return cmd == cmdMail || id != macroAuthType && id != macroAuthAuthen
+}
+
+// ended forgets what does not outlive a command: a message's macros are told anew
+// with the next MAIL, or not at all.
 func (m *macros) ended(cmd byte) {
 	switch cmd {
 	case cmdQuitNC:
 		*m = macros{}
-	case cmdAbort:
+	case cmdAbort, cmdHelo, cmdEndBody:
 		m.forget(uint8(strings.IndexByte(macroStages, cmdMail) + 1))
 	}
 }

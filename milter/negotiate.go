@@ -15,7 +15,7 @@ const unwanted = lib.OptNoHeaders | lib.OptNoEOH | lib.OptNoBody | lib.OptNoUnkn
 // the message: sendmail chooses the latter's list by the presence of the former.
 func wantedMacros() map[lib.MacroStage][]lib.MacroName {
 	return map[lib.MacroStage][]lib.MacroName{
-		lib.StageConnect: {"j", "{daemon_name}", "{client_addr}", "{client_name}", "{client_ptr}", "{client_resolve}", "_"},
+		lib.StageConnect: {"j", "v", "{daemon_name}", "{client_addr}", "{client_name}", "{client_ptr}", "{client_resolve}", "_"},
 		lib.StageHelo:    {"{tls_version}", "{cipher}", "{cipher_bits}", "{cert_subject}", "{cert_issuer}", "{verify}"},
 		lib.StageMail:    {"i", "{auth_type}", "{auth_authen}", "{verify}", "{cert_subject}", "{cert_issuer}"},
 		lib.StageRcpt:    {"i"},

@@ -223,8 +223,8 @@ func (s *Server) take(nc net.Conn) {
 		return
 	}
 	if !room {
-		_ = nc.Close()
 		s.refused.Add(1)
+		_ = nc.Close()
 		s.complain("milter connection closed: too many are open", "limit", s.cfg.MaxConns)
 		return
 	}

@@ -2,6 +2,7 @@ package milter
 
 import (
 	"errors"
+	"fmt"
 	"time"
 
 	lib "github.com/d--j/go-milter"
@@ -234,12 +235,24 @@ func (s *session) decide(at policy.Stage, start time.Time) policy.Decision {
 	d := s.policy.Decide(ctx, at, &s.facts)
 	if ctx.Err() != nil {
 		s.server.timeouts.Add(1)
-		return failed(d, errLate)
+		return failed(d, late(&d))
 	}
 	if v := sound(d.Verdict, s.hold); v.Action != d.Verdict.Action {
 		return failed(d, errUnsound)
 	}
 	return d
+}
+
+// late says what was being waited for.
+func late(d *policy.Decision) error {
+	for i := len(d.Steps) - 1; i >= 0; i-- {
+		for _, a := range d.Steps[i].Asked {
+			if a.Err != nil {
+				return fmt.Errorf("%w: %s %s: %w", errLate, a.Table, a.Key, a.Err)
+			}
+		}
+	}
+	return errLate
 }
 
 // failed makes a decision a temporary failure, with a last step that says why.

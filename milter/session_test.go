@@ -355,7 +355,7 @@ func TestNegotiatedWithFullOffer(t *testing.T) {
 		t.Errorf("agreed on %+v, want %+v", c.Agreed, want)
 	}
 	for stage, names := range map[byte]string{
-		'C': "j {daemon_name} {client_addr} {client_name} {client_ptr} {client_resolve} _",
+		'C': "j v {daemon_name} {client_addr} {client_name} {client_ptr} {client_resolve} _",
 		'H': "{tls_version} {cipher} {cipher_bits} {cert_subject} {cert_issuer} {verify}",
 		'M': "i {auth_type} {auth_authen} {verify} {cert_subject} {cert_issuer}",
 		'R': "i",

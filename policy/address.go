@@ -118,17 +118,44 @@ func (q *inquiry) routes(local string) bool {
 	return false
 }
 
-// dequote removes the quotes of a local part that is one quoted word without
-// blanks or brackets (sendmail's dequote map).
+// dequote removes the quotes of a local part that is one quoted string without
+// blanks, and with no odd bracket or parenthesis (sendmail's dequote map).
+// Backslashes stay.
 func dequote(local string) string {
-	if len(local) < 2 || local[0] != '"' {
+	if len(local) < 2 || local[0] != '"' || local[len(local)-1] != '"' {
 		return local
 	}
-	inner := local[1 : len(local)-1]
-	if end, _ := nextToken(local, 0); end != len(local) || strings.ContainsAny(inner, " \t\"\\()<>") {
+	var inner strings.Builder
+	angles, comments := 0, 0
+	for i := 1; i < len(local)-1; i++ {
+		c := local[i]
+		switch c {
+		case '\\':
+			inner.WriteByte(c)
+			if i++; i == len(local)-1 {
+				return local // the last quote is not the end
+			}
+			c = local[i]
+		case ' ', '\t', '"':
+			return local
+		case '(':
+			comments++
+		case ')':
+			comments--
+		case '<':
+			angles++
+		case '>':
+			angles--
+		}
+		if comments < 0 || angles < 0 {
+			return local
+		}
+		inner.WriteByte(c)
+	}
+	if comments != 0 || angles != 0 {
 		return local
 	}
-	return inner
+	return inner.String()
 }
 
 // isLocal tells whether a domain is in class w.

@@ -26,6 +26,7 @@ type Conn struct {
 	Ptr     string     // {client_ptr}: reverse name, verified or not; "" when there is none or it was not supplied
 	Resolve Resolve
 	Daemon  string // {daemon_name}, for the log
+	Routes  bool   // the server follows % and ! in local parts whatever the features say, as Postfix does
 	Rate    int    // {client_rate}: connections of this client in the window, this one included; 0 not counted
 	Open    int    // {client_connections}: connections of this client that are open, this one included; 0 not counted
 }

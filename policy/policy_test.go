@@ -165,6 +165,19 @@ func TestDecide(t *testing.T) {
 		{"quoted address", policy.StageRcpt, facts("203.0.113.9", "", "<>", `<"u@isp.net"@example.com>`), denied},
 		{"source route", policy.StageRcpt, facts("203.0.113.9", "", "<>", "<@example.com:u@isp.net>"), denied},
 		{"percent hack by a relayed domain", policy.StageRcpt, facts("203.0.113.9", "", "<>", "<u%isp.net@friend.org>"), denied},
+		{"escaped mark", policy.StageRcpt, facts("203.0.113.9", "", "<>", `<isp.net\!u@example.com>`), denied},
+		{"escaped mark alone", policy.StageRcpt, facts("203.0.113.9", "", "<>", `<isp.net\!u>`), denied},
+		{"escaped mark in quotes", policy.StageRcpt, facts("203.0.113.9", "", "<>", `<"isp.net\!u">`), denied},
+		{"escaped letter before a percent sign", policy.StageRcpt, facts("203.0.113.9", "", "<>", `<"u\x%isp.net"@example.com>`), denied},
+		{"escaped quote before a percent sign", policy.StageRcpt, facts("203.0.113.9", "", "<>", `<"a\"b%isp.net"@example.com>`), denied},
+		{"escaped at sign", policy.StageRcpt, facts("203.0.113.9", "", "<>", `<u\@isp.net@example.com>`), denied},
+		{"escaped percent sign", policy.StageRcpt, facts("203.0.113.9", "", "<>", `<u\%isp.net>`), denied},
+		{"percent sign behind a blank", policy.StageRcpt, facts("203.0.113.9", "", "<>", `<"a b%isp.net"@example.com>`), denied},
+		{"percent sign behind a parenthesis", policy.StageRcpt, facts("203.0.113.9", "", "<>", `<"u(%isp.net"@example.com>`), denied},
+		{"percent sign behind an angle bracket", policy.StageRcpt, facts("203.0.113.9", "", "<>", `<"u<%isp.net"@example.com>`), denied},
+		{"bang path without user", policy.StageRcpt, facts("203.0.113.9", "", "<>", "<isp.net!@example.com>"), denied},
+		{"hidden route by a relayed domain", policy.StageRcpt, facts("203.0.113.9", "", "<>", `<"a b@isp.net"@friend.org>`), denied},
+		{"hidden route, client that may relay", policy.StageRcpt, facts("127.0.0.1", "", "<>", `<"a b@isp.net"@example.com>`), "accept by local client"},
 		{"local recipient", policy.StageRcpt, facts("203.0.113.9", "", "<>", "<u@example.com>"), "accept by recipient domain"},
 		{"relay-domains, subdomain", policy.StageRcpt, facts("203.0.113.9", "", "<>", "<u@a.friend.org>"), "accept by recipient domain"},
 		{"not a subdomain", policy.StageRcpt, facts("203.0.113.9", "", "<>", "<u@notfriend.org>"), denied},
@@ -189,6 +202,23 @@ func TestDecide(t *testing.T) {
 				t.Errorf("%s\ngot  %s\nwant %s", c.name, got, c.want)
 			}
 		})
+	}
+}
+
+// TestRoutesAnyway: a server that follows % and ! on its own makes nospecial void.
+func TestRoutesAnyway(t *testing.T) {
+	p := engine(t, func(c *policy.Config) {
+		c.Features.NoUUCP, c.Features.NoPercentHack = policy.SpecialOrdinary, policy.SpecialOrdinary
+	})
+	for _, to := range []string{"<u%isp.net@example.com>", "<isp.net!u@example.com>", "<u%isp.net>", "<isp.net!u>"} {
+		f := facts("203.0.113.9", "h.isp.net", "<>", to)
+		if got := describe(p.Decide(context.Background(), policy.StageRcpt, f)); !strings.HasPrefix(got, "accept") {
+			t.Errorf("%s behind sendmail: %s, want accept", to, got)
+		}
+		f.Conn.Routes = true
+		if got, want := describe(p.Decide(context.Background(), policy.StageRcpt, f)), "reject 550 5.7.1 Relaying denied by relaying denied"; got != want {
+			t.Errorf("%s behind Postfix: %s, want %s", to, got, want)
+		}
 	}
 }
 

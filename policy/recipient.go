@@ -2,6 +2,7 @@ package policy
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 
@@ -42,6 +43,7 @@ func recipientRules(f *Features) []rule {
 		rules = append(rules, rule{name: "nouucp, nopercenthack", apply: specialRecipient})
 	}
 	rules = append(rules,
+		rule{name: "hidden route", apply: hiddenRoute},
 		rule{name: "recipient domain", apply: recipientDomain},
 		rule{name: "recipient access", apply: recipientAccess, onFault: rememberTemporary})
 	if f.RelayBasedOnMX {
@@ -78,12 +80,13 @@ func recipientRouting(ctx context.Context, q *inquiry) (outcome, error) {
 	return noOpinion, nil
 }
 
-// routingFault: an address that never ends is refused, anything else waits.
+// routingFault: an address that never ends is refused, anything else waits; it is
+// not known whom the address is for, so that nothing more can be asked about it.
 func routingFault(err error) outcome {
-	if err == errReparse {
+	if errors.Is(err, errReparse) {
 		return stop(refuse(replyRoute))
 	}
-	return rememberTemporary(err)
+	return stop(rememberTemporary(err).verdict)
 }
 
 // replyRoute is for a recipient with more routes than sendmail follows.
@@ -161,6 +164,27 @@ func specialRecipient(_ context.Context, q *inquiry) (outcome, error) {
 		return leavePart, nil
 	}
 	return noOpinion, nil
+}
+
+// hiddenRoute takes a recipient for remote whose local part still has a routing
+// character, in plain sight or behind quotes and backslashes: what sendmail takes
+// for the name of a local user, Postfix follows, and so does the next host. Where
+// loose_relay_check leaves routes to relayed domains, only local ones are looked at.
+func hiddenRoute(ctx context.Context, q *inquiry) (outcome, error) {
+	routing := q.policy.routing
+	if q.facts.Conn.Routes {
+		routing = "@%!"
+	}
+	a := q.recipient
+	if !strings.ContainsAny(a.local, routing) {
+		return noOpinion, nil
+	}
+	if q.policy.features.LooseRelayCheck && a.domain != "" {
+		if local, err := q.isLocal(ctx, a.domain); !local || err != nil {
+			return noOpinion, err
+		}
+	}
+	return leavePart, nil
 }
 
 // recipientDomain permits what is local, in our own domain (relay_entire_domain)

@@ -374,7 +374,7 @@ func TestRefusesToStart(t *testing.T) {
 		{"argument after flag", []string{cfg(s), "--", "-x"}, `unexpected argument "-x", see --help`},
 		{"flag without value", []string{"--config"}, `flag needs an argument: -config, see --help`},
 		{"no configuration", []string{"--config", s.path("none")}, `cannot read the configuration: open .*: no such file or directory`},
-		{"configuration is a folder", []string{"--config", s.dir}, `cannot read the configuration: read .*: is a directory`},
+		{"configuration is a folder", []string{"--config", s.dir}, `cannot read the configuration: .*: not a regular file`},
 		{"unknown keys", []string{cfg(bad)}, `\S+gatepost.toml:20: unknown key milter.x\n` + programName + `: \S+gatepost.toml:21: unknown key foo`},
 		{"named table missing", []string{cfg(other)}, `table access: .*no such file or directory`},
 		{"bad listen address", []string{cfg(nowhere), "--listen", "127.0.0.1:8891"}, `listen address "127.0.0.1:8891": .+`},

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	"golang.org/x/sys/unix"
 )
 
 func write(t *testing.T, text string) string {
@@ -124,6 +125,19 @@ func TestMissingFile(t *testing.T) {
 	_, err := Load(filepath.Join(t.TempDir(), "none.toml"))
 	if !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("Load of a missing file gave %v, want an error that is fs.ErrNotExist", err)
+	}
+}
+
+// TestNoRegularFile: nothing but a file is read, and nothing is waited for.
+func TestNoRegularFile(t *testing.T) {
+	pipe := filepath.Join(t.TempDir(), "pipe")
+	if err := unix.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{pipe, t.TempDir()} {
+		if _, err := Load(path); err == nil || !strings.Contains(err.Error(), path+": not a regular file") {
+			t.Errorf("Load of %s gave %v, want that it is no regular file", path, err)
+		}
 	}
 }
 

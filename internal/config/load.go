@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // maxFile bounds the size of a configuration file, in bytes.
@@ -35,7 +37,7 @@ func (e *Error) Error() string {
 // that was found, in the order of the lines. A file that cannot be opened gives
 // the error of the operating system, so that errors.Is(err, fs.ErrNotExist) works.
 func Load(path string) (*Config, error) {
-	f, err := os.Open(path)
+	f, err := openRegular(path)
 	if err != nil {
 		return nil, fmt.Errorf("cannot read the configuration: %w", err)
 	}
@@ -45,6 +47,23 @@ func Load(path string) (*Config, error) {
 		return nil, fmt.Errorf("cannot read the configuration: %w", err)
 	}
 	return Parse(path, data)
+}
+
+// openRegular opens a file without waiting, as a named pipe would make it.
+func openRegular(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%s: not a regular file", path)
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
 }
 
 // Parse is Load for the bytes of the file at path.

@@ -32,7 +32,7 @@ func NewLogger(c config.Log, program string, stderr io.Writer) (*Logger, error) 
 	}
 	w, err := syslog.New(syslog.LOG_MAIL|syslog.LOG_INFO, program)
 	if err != nil {
-		return nil, fmt.Errorf("log.output = \"syslog\": cannot reach the syslog daemon: %w", err)
+		return nil, fmt.Errorf("log.output = \"syslog\": no syslog daemon answers at /dev/log: %w", err)
 	}
 	l.toSyslog(c.Format, w)
 	return l, nil

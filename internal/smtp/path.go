@@ -32,6 +32,7 @@ func ParsePath(arg string) Path {
 		return p
 	}
 	p.text, p.fault = stripBrackets(raw)
+	p.text = plainBang(p.text)
 	if p.fault.IsZero() && p.text != "" {
 		p.fault = syntaxFault(p.text)
 	}
@@ -56,6 +57,31 @@ func stripBrackets(s string) (string, Reply) {
 		return "", MustReply(553, "5.0.0", "Unbalanced '<'")
 	}
 	return strings.Trim(s[from+1:to], " \t"), Reply{}
+}
+
+// plainBang takes the backslash from "\!" outside of quoted strings, as sendmail's
+// prescan does: shells made people write it so. The mark routes all the same.
+func plainBang(text string) string {
+	if !strings.Contains(text, `\!`) {
+		return text
+	}
+	var b strings.Builder
+	for i := 0; i < len(text); i++ {
+		switch {
+		case text[i] == '"':
+			end, _ := quotedEnd(text, i)
+			b.WriteString(text[i:end])
+			i = end - 1
+			continue
+		case text[i] == '\\' && i+1 < len(text):
+			i++
+			if text[i] != '!' {
+				b.WriteByte('\\')
+			}
+		}
+		b.WriteByte(text[i])
+	}
+	return b.String()
 }
 
 // syntaxFault finds what rule set Parse0 refuses.

@@ -65,6 +65,7 @@ type Peer struct {
 // macros that go with them, all in the MTA's spelling.
 func (m MTA) describe(p Peer, macros map[string]string) (host, address string) {
 	macros["j"] = "mx.example.com"
+	macros["v"] = map[MTA]string{Sendmail: "8.17.1.9", Postfix: "Postfix 3.7.11"}[m]
 	macros["{daemon_name}"] = map[MTA]string{Sendmail: "MTA-v4", Postfix: "mx.example.com"}[m]
 	if !p.Addr.IsValid() {
 		macros["{client_resolve}"], macros["{client_name}"], macros["{client_addr}"] = "OK", "localhost", "127.0.0.1"
