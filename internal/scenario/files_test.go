@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-
 )
 
 // put writes a file and returns its path.
@@ -168,4 +167,3 @@ func TestClientsOfRecords(t *testing.T) {
 		t.Errorf("only %d clients were looked at", clients)
 	}
 }
-

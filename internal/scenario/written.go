@@ -31,6 +31,7 @@ type document struct {
 	file   string
 	lines  [][]byte
 	line   int               // the one that is read, from 1
+	title  string            // title:
 	config string            // config:
 	atLine int               // where config: stands
 	host   string            // host:
@@ -84,7 +85,7 @@ func (d *document) read() error {
 func (d *document) headLine(text string) error {
 	key, value, _ := strings.Cut(text, ":")
 	value = strings.TrimSpace(value)
-	at, known := map[string]*string{"config": &d.config, "host": &d.host, "title": new(string)}[key]
+	at, known := map[string]*string{"config": &d.config, "host": &d.host, "title": &d.title}[key]
 	switch {
 	case !known:
 		return fmt.Errorf("%q, expected title:, host:, config: or a section such as \"== session NAME\"", text)
@@ -167,7 +168,7 @@ func (d *document) scenario() (*Scenario, error) {
 		return nil, &Error{d.file, 1, errors.New("the name of the mail server is missing, expected a line such as \"host: mx.example.com\"")}
 	}
 	quiet := slog.New(slog.DiscardHandler)
-	s := &Scenario{File: d.file, Line: 1}
+	s := &Scenario{File: d.file, Line: 1, Name: d.title}
 	s.Policy, err = setup.Offline(context.Background(), cfg, tables, dnsfake.NewFake(d.dns), localhost(), quiet)
 	if err != nil {
 		return nil, &Error{File: d.file, Err: err}
