@@ -30,15 +30,15 @@ func explainCommand(s streams) *cli.Command {
 			"The exit code is 0 whatever the verdict is, and 75 when a lookup failed.",
 		Flags: []cli.Flag{
 			program.ConfigFlag(),
-			&cli.StringFlag{Name: "client", Usage: "the client's `ADDRESS`", Required: true},
+			&cli.StringFlag{Name: "client", Usage: "the client's `ADDRESS`"},
 			&cli.StringFlag{Name: "name", Usage: "the client's host `NAME`, verified unless --resolve says otherwise"},
-			&cli.StringFlag{Name: "resolve", Usage: "how the name was verified: `OK`, FAIL (no reverse name), FORGED or TEMP"},
+			&cli.StringFlag{Name: "resolve", Usage: "what came of looking the name up, `RESULT`: OK, FAIL (no reverse name), FORGED or TEMP"},
 			&cli.StringFlag{Name: "helo", Usage: "`NAME` in HELO or EHLO"},
 			&cli.StringFlag{Name: "auth", Usage: "the client logged in: `MECHANISM:USER`"},
 			&cli.StringFlag{Name: "cert-issuer", Usage: "the client showed a verified certificate: {cert_issuer} as sendmail writes it, `/C=US/O=...`"},
 			&cli.StringFlag{Name: "cert-subject", Usage: "{cert_subject} of that certificate, `/C=US/O=...`"},
-			&cli.StringFlag{Name: "from", Usage: "the sender's `ADDRESS`, <> for the null sender", Required: true},
-			&cli.StringSliceFlag{Name: "to", Usage: "a recipient's `ADDRESS`; may be given again, and addresses after the flags are recipients too", Required: true},
+			&cli.StringFlag{Name: "from", Usage: "the sender's `ADDRESS`, <> for the null sender"},
+			&cli.StringSliceFlag{Name: "to", Usage: "a recipient's `ADDRESS`; may be given again, and addresses after the flags are recipients too"},
 			&cli.BoolFlag{Name: "json", Usage: "print everything, as JSON"},
 		},
 		Action: func(c *cli.Context) error {
@@ -80,6 +80,11 @@ func (s streams) explain(ctx context.Context, cfg policy.Config, session explain
 // explainSession reads the flags.
 func explainSession(c *cli.Context) (explain.Session, error) {
 	s := explain.Session{From: smtpPath(c.String("from"))}
+	for _, flag := range []string{"client", "from", "to"} {
+		if !c.IsSet(flag) {
+			return s, program.Usage(fmt.Errorf("--%s is missing, see explain --help", flag))
+		}
+	}
 	more, err := program.Arguments(c, 0, 0, "")
 	if err != nil {
 		return s, err

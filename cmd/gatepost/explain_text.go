@@ -184,19 +184,23 @@ func (p *page) flip(r *explain.Report, s *explain.Stage) {
 	if !s.Decisive {
 		return
 	}
-	want := "refuse it"
+	want := "refuse"
 	if s.Verdict.Action != policy.Accept {
-		want = "accept it"
+		want = "accept"
 	}
 	p.line("")
+	p.line("%s => %s", title(s), verdictText(s.Verdict))
 	if s.Flip == nil {
-		p.line("To %s (%s): no edit of the tables does that: %s.", want, title(s), s.NoFlip)
+		p.line("  No edit of the tables makes Gatepost %s it: %s.", want, s.NoFlip)
 		return
 	}
-	p.line("To %s (%s):", want, title(s))
+	p.line("  To %s it:", want)
 	for _, e := range s.Flip.Edits {
-		p.line("  %s", e)
+		p.line("    %s", e)
+		if want == "refuse" && e.New == "OK" {
+			p.line("    (OK does not relay, and is found before wider entries that do)")
+		}
 	}
 	then := &r.Stages[s.Flip.At]
-	p.line("  Tried: then %s is answered: %s, by: %s", title(then), verdictText(s.Flip.Verdict), s.Flip.Rule)
+	p.line("    (tried: %s => %s, by: %s)", title(then), verdictText(s.Flip.Verdict), s.Flip.Rule)
 }

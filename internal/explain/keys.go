@@ -64,6 +64,8 @@ func (k *keys) place(tag, rest, addr string) (kind string, list *[]string) {
 	switch {
 	case tag == tagClientRate || tag == tagClientConn || tag == tagConnect && rest == addr:
 		return "address", &k.narrow
+	case tag == tagConnect && strings.HasPrefix(addr, rest):
+		return "", nil // a network
 	case tag == tagConnect:
 		return "name", &k.narrow
 	case at < 0:
