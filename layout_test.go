@@ -28,7 +28,7 @@ var allowedImports = map[string][]string{
 	"internal/smtp":     {},
 	"internal/clients":  {},
 	"internal/config":   {"internal/smtp"},
-	"integration":       {"internal/dns", "internal/smtp", "milter/miltertest"},
+	"integration":       {"internal/dns", "internal/dns/dnsfake", "internal/smtp", "milter/miltertest"},
 	"examples":          {"milter/miltertest"},
 }
 

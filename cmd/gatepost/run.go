@@ -30,6 +30,7 @@ func commands(s streams) []*cli.Command {
 	return []*cli.Command{
 		testCommand(s),
 		lookupCommand(s),
+		checkCommand(s),
 		explainCommand(s),
 	}
 }

@@ -1,0 +1,193 @@
+package lint
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+
+	"gatepost/policy"
+)
+
+// candidates are the strangers, senders and recipients that stand for all others:
+// docs/check.md argues why. The first of each list is the plainest.
+type candidates struct {
+	clients    []client
+	senders    []string
+	recipients []recipient
+	helo       string
+	partial    bool
+}
+
+func newCandidates(c *policy.Config) *candidates {
+	s := newSurvey(c)
+	m := &maker{policy: c, survey: s, naming: newNaming(c)}
+	m.plain, _ = m.naming.strangeName("")
+	m.addresses()
+	m.names()
+	return &candidates{
+		clients: m.clients(), senders: m.senders(), recipients: m.recipients(),
+		helo: m.plain, partial: s.partial || m.plain == "",
+	}
+}
+
+// maker makes candidates.
+type maker struct {
+	policy *policy.Config
+	survey *survey
+	naming *naming
+	plain  string       // a strange host name that no entry at all is about
+	addrs  []netip.Addr // strange addresses: two that no short entry is about, and one below each
+	hosts  []string     // plain, and a strange name below each short entry
+}
+
+func (m *maker) addresses() {
+	for _, p := range append([]prefix{{}, {v6: true}}, m.survey.prefixes...) {
+		if a, ok := m.naming.strangeAddr(p); ok && !slices.Contains(m.addrs, a) {
+			m.addrs = append(m.addrs, a)
+		}
+	}
+}
+
+func (m *maker) names() {
+	if m.plain != "" {
+		m.hosts = append(m.hosts, m.plain)
+	}
+	for _, s := range m.survey.suffixes {
+		if name, ok := m.naming.strangeName(s); ok {
+			m.hosts = append(m.hosts, name)
+		}
+	}
+	// With an own domain as short as "com", sendmail looks in the hosts file for
+	// what is before it.
+	if own := m.policy.Domain; own != "" {
+		if name := "localhost." + strings.ToLower(own); !m.naming.host(name, len(own)) && suffixOf(name) == strings.ToLower(own) {
+			m.hosts = append(m.hosts, name)
+		}
+	}
+}
+
+// clients are all strange addresses, each without a name, and with each strange
+// name, which may be an alias of another.
+func (m *maker) clients() []client {
+	var all []client
+	for _, name := range m.hosts {
+		for _, a := range m.addrs {
+			all = append(all, client{addr: a, resolve: policy.ResolveOK, name: name})
+		}
+	}
+	for _, a := range m.addrs {
+		all = append(all, client{addr: a, resolve: policy.ResolveFail})
+		if m.policy.Features.UseClientPtr {
+			// A reverse name that does not lead back can be any.
+			for _, name := range m.survey.pointers[:min(20, len(m.survey.pointers))] {
+				all = append(all, client{addr: a, resolve: policy.ResolveForged, name: name})
+			}
+		}
+	}
+	for _, name := range m.hosts {
+		for _, target := range m.hosts {
+			for _, a := range m.addrs {
+				if target != name {
+					all = append(all, client{addr: a, resolve: policy.ResolveOK, name: name, alias: target})
+				}
+			}
+		}
+	}
+	return all
+}
+
+// senders are the null sender, and where a sender can do good those that do:
+// anybody can write any.
+func (m *maker) senders() []string {
+	all := []string{""}
+	f := &m.policy.Features
+	relay := f.RelayLocalFrom || f.RelayMailFrom
+	if !relay && f.DelayChecks == policy.DelayNone {
+		return all
+	}
+	at := func(domain string) { all = append(all, m.naming.strangeUser(domain)+"@"+domain) }
+	locals := []string{strings.ToLower(m.policy.HostName)}
+	if relay {
+		locals = append(locals, m.survey.locals...)
+		for _, d := range locals {
+			at(d)
+		}
+	}
+	for _, d := range m.hosts {
+		at(d)
+		locals = append(locals, d)
+	}
+	for _, s := range m.survey.senders {
+		if strings.Contains(s, "@") {
+			all = append(all, s)
+		} else {
+			at(s)
+		}
+	}
+	for _, a := range m.addrs {
+		at("[" + policy.AddrText(a) + "]")
+	}
+	for _, user := range m.survey.users {
+		for _, d := range locals {
+			all = append(all, user+"@"+d)
+		}
+	}
+	return all
+}
+
+// recipients are for strange domains: written plainly, as an address, for users
+// that have an entry everywhere, and routed through domains of ours.
+func (m *maker) recipients() []recipient {
+	var all []recipient
+	f := &m.policy.Features
+	for _, d := range m.hosts {
+		user := m.naming.strangeUser(d)
+		all = append(all, recipient{text: user + "@" + d})
+		if f.RelayBasedOnMX {
+			all = append(all, recipient{text: user + "@" + d, mx: d})
+		}
+		if f.RelayToFullAddress {
+			for _, u := range m.survey.users {
+				all = append(all, recipient{text: u + "@" + d})
+			}
+		}
+	}
+	for _, a := range m.addrs {
+		all = append(all, recipient{text: "someone@[" + policy.AddrText(a) + "]"})
+	}
+	if m.plain == "" {
+		return all
+	}
+	via := append([]string{strings.ToLower(m.policy.HostName)}, m.survey.routes...)
+	for i, v := range via {
+		for j, text := range routedForms("someone", m.plain, v) {
+			if i < 3 || j < 4 {
+				all = append(all, recipient{text: text, routed: true})
+			}
+		}
+	}
+	return all
+}
+
+// routedForms are the ways to write that mail for user@domain is to go through via.
+func routedForms(user, domain, via string) []string {
+	return []string{
+		user + "%" + domain + "@" + via,
+		`"` + user + "@" + domain + `"@` + via,
+		domain + "!" + user + "@" + via,
+		"@" + via + ":" + user + "@" + domain,
+		user + "%" + domain,
+		domain + "!" + user,
+		`"` + user + "%" + domain + `"@` + via,
+		`"` + domain + "!" + user + `"@` + via,
+		via + "!" + domain + "!" + user,
+		via + "!" + user + "%" + domain,
+		user + "%" + domain + "%" + via + "@" + via,
+		user + "%" + domain + "@[" + via + "]",
+		user + "%" + domain + "@" + via + ".",
+		`"` + user + "@" + domain + `"`,
+		`"` + user + `"%` + domain + "@" + via,
+		user + "%" + via + "@" + domain,
+		"@" + domain + ":" + user + "@" + domain,
+	}
+}

@@ -1,0 +1,222 @@
+package lint
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"gatepost/policy"
+)
+
+// Result is what the search for an open relay came to.
+type Result struct {
+	Witnesses []Witness // each by another rule or entry, at most ten; none: no open relay was found
+	Sessions  int       // how many were tried
+	Complete  bool      // all were tried; false when ctx ended or the tables have too many entries that matter
+}
+
+// maxWitnesses is how many ways to relay are shown.
+const maxWitnesses = 10
+
+// OpenRelay searches the policy for sessions by which an unauthenticated stranger
+// can relay to a stranger: by asking it about made-up sessions that between them
+// reach every rule that can permit. The tables of c must be *maps.Text, or have
+// their method All. Nothing is asked of the network: c.Resolver is not used. An
+// error is a fault of c; when ctx ends the result is what was found until then.
+func OpenRelay(ctx context.Context, c policy.Config) (Result, error) {
+	s, err := newSearch(c)
+	if err != nil {
+		return Result{}, err
+	}
+	s.run(ctx)
+	s.result.Complete = s.result.Complete && ctx.Err() == nil
+	return s.result, nil
+}
+
+// search is one search under way.
+type search struct {
+	*candidates
+	policy  *policy.Policy // asks the attacker's DNS
+	dark    *policy.Policy // asks an empty DNS
+	dns     *attacker
+	result  Result
+	seen    map[string]int  // rules and entries that were shown: which witness
+	connect map[client]bool // whether a client gets as far as MAIL
+	mail    map[string]bool // whether a sender does
+}
+
+func newSearch(c policy.Config) (*search, error) {
+	a := &attacker{host: c.HostName, session: &session{}}
+	for _, l := range c.Features.DNSLists {
+		a.lists = append(a.lists, l.Zone)
+	}
+	s := &search{
+		candidates: newCandidates(&c), dns: a,
+		seen: map[string]int{}, connect: map[client]bool{}, mail: map[string]bool{},
+	}
+	s.result.Complete = !s.partial
+	var err error
+	c.Resolver = a
+	if s.policy, err = policy.New(c); err != nil {
+		return s, fmt.Errorf("open-relay search: %w", err)
+	}
+	c.Resolver = nothing{}
+	if s.dark, err = policy.New(c); err != nil {
+		return s, fmt.Errorf("open-relay search: %w", err)
+	}
+	return s, nil
+}
+
+// run tries each candidate with the plainest others first. Only if nothing comes
+// of that, all are tried with all.
+func (s *search) run(ctx context.Context) {
+	if len(s.clients) == 0 || len(s.recipients) == 0 {
+		return // there are no strangers: every address or name is named by an entry
+	}
+	for _, c := range s.clients {
+		s.try(ctx, c, s.senders[0], s.recipients[0])
+	}
+	for _, r := range s.recipients {
+		s.try(ctx, s.clients[0], s.senders[0], r)
+	}
+	for _, m := range s.senders {
+		s.try(ctx, s.clients[0], m, s.recipients[0])
+	}
+	if len(s.result.Witnesses) > 0 {
+		return
+	}
+	for _, c := range s.clients {
+		for _, m := range s.senders {
+			for _, r := range s.recipients {
+				s.try(ctx, c, m, r)
+			}
+			if ctx.Err() != nil || len(s.result.Witnesses) > 0 {
+				return
+			}
+		}
+	}
+}
+
+// try asks the policy about one session, stage by stage.
+func (s *search) try(ctx context.Context, c client, sender string, r recipient) {
+	if ctx.Err() != nil || len(s.result.Witnesses) >= maxWitnesses {
+		return
+	}
+	x := &session{c, sender, r}
+	s.dns.session = x
+	f := x.facts(s.helo)
+	ok, known := s.connect[c]
+	if !known {
+		ok = s.passes(ctx, policy.StageConnect, f)
+		s.connect[c] = ok
+	}
+	if !ok {
+		return
+	}
+	if ok, known = s.mail[sender]; !known {
+		ok = s.passes(ctx, policy.StageMail, f)
+		s.mail[sender] = ok
+	}
+	if !ok {
+		return
+	}
+	s.result.Sessions++
+	d := s.policy.Decide(ctx, policy.StageRcpt, f)
+	if d.Verdict.Action == policy.Accept {
+		s.accepted(ctx, x, &d)
+	}
+	d.Release()
+}
+
+func (s *search) passes(ctx context.Context, at policy.Stage, f *policy.Facts) bool {
+	d := s.policy.Decide(ctx, at, f)
+	defer d.Release()
+	return d.Verdict.Action == policy.Accept
+}
+
+// accepted looks at an acceptance: is it one of mail for a stranger?
+func (s *search) accepted(ctx context.Context, x *session, d *policy.Decision) {
+	step, hit := permission(d)
+	if x.recipient.routed && !leadsAway(step, hit) {
+		return
+	}
+	id := step.Rule
+	if step.Rule != "relay_local_from" && step.Rule != "relay_based_on_MX" {
+		id += " " + hit.Source.String()
+	}
+	before, seen := s.seen[id]
+	if seen && s.result.Witnesses[before].DNS == nil {
+		return
+	}
+	w := Witness{
+		Client: x.client.addr, Resolve: x.client.resolve, Name: x.client.name, Helo: s.helo,
+		Sender: x.sender, Recipient: x.recipient.text, Rule: step.Rule, Source: hit.Source,
+		DNS: s.needs(ctx, x),
+	}
+	if !seen {
+		s.seen[id] = len(s.result.Witnesses)
+		s.result.Witnesses = append(s.result.Witnesses, w)
+	} else if w.DNS == nil { // one that can be shown anywhere is better
+		s.result.Witnesses[before] = w
+	}
+}
+
+// needs is what must be in the DNS for the session, nil if it is accepted anyhow.
+func (s *search) needs(ctx context.Context, x *session) []string {
+	f := x.facts(s.helo)
+	dark := true
+	for _, at := range []policy.Stage{policy.StageConnect, policy.StageMail, policy.StageRcpt} {
+		d := s.dark.Decide(ctx, at, f)
+		dark = dark && d.Verdict.Action == policy.Accept
+	}
+	if dark {
+		return nil
+	}
+	var records []string
+	if x.client.alias != "" {
+		records = append(records, x.client.name+" CNAME "+x.client.alias)
+	}
+	if x.recipient.mx != "" {
+		records = append(records, x.recipient.mx+" MX 10 "+s.dns.host)
+	}
+	if i := strings.LastIndexByte(x.sender, '@'); i >= 0 {
+		records = append(records, "any address for "+x.sender[i+1:])
+	}
+	return records
+}
+
+// permission is the rule that permitted the recipient, and the entry it found.
+// What comes after it in the same stage is about the sender and the client.
+func permission(d *policy.Decision) (policy.Step, policy.Answer) {
+	for _, step := range d.Steps {
+		if step.Verdict.Action != policy.Accept {
+			continue
+		}
+		for i := len(step.Asked) - 1; i >= 0; i-- {
+			if step.Asked[i].Found && !strings.HasPrefix(step.Asked[i].Table, "dns ") {
+				return step, step.Asked[i]
+			}
+		}
+		return step, policy.Answer{}
+	}
+	return policy.Step{}, policy.Answer{}
+}
+
+// leadsAway tells whether a recipient that is routed through a domain of ours was
+// accepted as mail for the stranger behind it, and not for that domain, where it
+// is the business of the domain's own server. A rule about the client is only
+// asked when the recipient is none of ours.
+func leadsAway(by policy.Step, hit policy.Answer) bool {
+	switch by.Rule {
+	case "unqualified recipient", "promiscuous_relay", "relay_based_on_MX":
+		return false
+	case "recipient domain", "recipient access":
+		if hit.Table == "local_host_names" {
+			return false
+		}
+		name := strings.TrimPrefix(parseKey(strings.ToLower(hit.Key)).rest, ".")
+		_, short := strangersBelow(name)
+		return short
+	}
+	return true
+}

@@ -1,0 +1,177 @@
+package lint
+
+import (
+	"iter"
+	"slices"
+	"strings"
+
+	"gatepost/maps"
+	"gatepost/policy"
+)
+
+// most bounds each list of a survey. A policy that has more is searched in part,
+// and the result says so.
+const most = 2000
+
+// survey is what the tables have that may let a stranger in: keys so short that
+// they name strangers, and what a stranger can write as a sender.
+type survey struct {
+	prefixes []prefix // one octet, or up to two groups of IPv6
+	suffixes []string // public suffixes
+	users    []string // the local parts of keys "user@"
+	senders  []string // senders that keys with From: or without tag name: user@domain, or a domain
+	locals   []string // local domains
+	routes   []string // domains through which a recipient may be routed
+	pointers []string // names of clients that have an entry OK or RELAY
+	partial  bool     // a list was full
+}
+
+// walker is a table whose entries can be listed. Others hold no entries of the
+// administrator's.
+type walker interface {
+	All() iter.Seq2[string, maps.Entry]
+}
+
+func words(m maps.Map) iter.Seq2[string, maps.Entry] {
+	if w, ok := m.(walker); ok {
+		return w.All()
+	}
+	return func(func(string, maps.Entry) bool) {}
+}
+
+// newSurvey reads the tables of a policy. Keys and members come in lower case.
+func newSurvey(c *policy.Config) *survey {
+	s := &survey{}
+	for _, class := range c.RelayDomains {
+		for word := range words(class) {
+			s.relayMember(word)
+		}
+	}
+	for _, class := range c.LocalHostNames {
+		for word := range words(class) {
+			if hostName(word) {
+				s.add(&s.locals, word)
+			}
+		}
+	}
+	for _, class := range c.OwnDomains {
+		for word := range words(class) {
+			s.suffix(word)
+		}
+	}
+	for key, e := range words(c.Access) {
+		s.entry(parseKey(key), e.Value)
+	}
+	return s
+}
+
+func (s *survey) add(list *[]string, word string) {
+	switch {
+	case slices.Contains(*list, word):
+	case len(*list) >= most:
+		s.partial = true
+	default:
+		*list = append(*list, word)
+	}
+}
+
+// suffix notes a name if strangers can have names below it.
+func (s *survey) suffix(name string) {
+	name = strings.TrimPrefix(name, ".")
+	if _, ok := strangersBelow(name); ok {
+		s.add(&s.suffixes, name)
+	}
+}
+
+// net notes a prefix if strangers can have addresses below it.
+func (s *survey) net(p prefix) {
+	if !p.short() || slices.ContainsFunc(s.prefixes, func(q prefix) bool { return q.v6 == p.v6 && slices.Equal(q.parts, p.parts) }) {
+		return
+	}
+	if len(s.prefixes) >= most {
+		s.partial = true
+		return
+	}
+	s.prefixes = append(s.prefixes, p)
+}
+
+// relayMember takes a member of relay-domains: the beginning of addresses, or the end of names.
+func (s *survey) relayMember(word string) {
+	if p, ok := parsePrefix(strings.TrimRight(word, ".:")); ok {
+		s.net(p)
+		return
+	}
+	s.suffix(word)
+	if name := strings.TrimPrefix(word, "."); hostName(name) && len(s.routes) < 3 {
+		s.add(&s.routes, name)
+	}
+}
+
+// entry takes an entry of the access table. Only those whose value may permit
+// something are of use to a stranger; what refuses is left to the policy, which
+// is asked about each session. A short prefix under the tags that count
+// connections is one with its own limit, whatever it is.
+func (s *survey) entry(k accessKey, value string) {
+	counts := k.tag == tagClientRate || k.tag == tagClientConn
+	if !counts && !mayPermit(value) {
+		return
+	}
+	switch k.tag {
+	case "", tagConnect, tagFrom, tagTo, tagSpam, tagClientRate, tagClientConn:
+	default:
+		return
+	}
+	switch k.kind() {
+	case kindNet, kindLiteral:
+		if p, ok := k.net(); ok {
+			s.net(p)
+		}
+		if k.kind() == kindLiteral {
+			s.sender(k)
+		}
+	case kindUser:
+		s.add(&s.users, strings.TrimSuffix(k.rest, "@"))
+	case kindMailbox:
+		s.sender(k)
+	case kindDomain:
+		s.domain(k)
+	}
+}
+
+func (s *survey) domain(k accessKey) {
+	name := k.domain()
+	if !hostName(name) {
+		return
+	}
+	s.suffix(name)
+	s.sender(k)
+	switch k.tag {
+	case "", tagConnect:
+		s.add(&s.pointers, name)
+	case tagSpam:
+		s.add(&s.routes, name)
+	case tagTo:
+		if len(s.routes) < 3 {
+			s.add(&s.routes, name)
+		}
+	}
+}
+
+// sender notes what can be written in a MAIL command to hit the key.
+func (s *survey) sender(k accessKey) {
+	if k.tag == "" || k.tag == tagFrom {
+		s.add(&s.senders, strings.TrimPrefix(k.rest, "."))
+	}
+}
+
+// mayPermit tells whether a value could, once its comments and blanks are taken
+// out, be one that lets pass. It may err on the side of yes.
+func mayPermit(value string) bool {
+	v := strings.ToUpper(value)
+	for _, word := range []string{"OK", "RELAY", "SKIP", "FRIEND"} {
+		if strings.Contains(v, word) {
+			return true
+		}
+	}
+	return false
+}
