@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -71,7 +72,10 @@ func (s streams) lookup(ctx context.Context, p *policy.Policy, table, key string
 			failed = append(failed, fmt.Errorf("%s, key %s: %w", a.Table, a.Key, a.Err))
 		case a.Found:
 			found = true
-			line = append([]string{a.Key, "hit"}, a.Value, a.Source.String())
+			line = []string{a.Key, "hit", a.Value, a.Source.String()}
+			if a.Value == "" { // a class has members, no values
+				line = slices.Delete(line, 2, 3)
+			}
 		}
 		for i := range line {
 			line[i] = program.Printable(line[i])
