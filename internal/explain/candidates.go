@@ -24,7 +24,7 @@ const (
 // smallest reach first. The keys are those that the policy itself asked for. last
 // are words of classes, with which all mail of a domain would go.
 func (f *search) candidates(cfg policy.Config, stages []Stage) (near, last []Edit) {
-	c := &collection{cfg: cfg, addr: policy.AddrText(f.session.Facts.Conn.Addr)}
+	c := &collection{cfg: cfg, addr: policy.AddrText(f.session.Facts.Conn.Addr), found: map[string]policy.Answer{}}
 	k := c.keys(stages)
 	hits := c.hits(stages[len(stages)-1].Steps, f.accept)
 	narrow := func(a policy.Answer) bool { return k.isNarrow(a.Key) || a.Key == c.addr }
@@ -48,7 +48,8 @@ func (f *search) candidates(cfg policy.Config, stages []Stage) (near, last []Edi
 // collection gathers candidates.
 type collection struct {
 	cfg   policy.Config
-	addr  string // the client's, as in keys
+	addr  string                   // the client's, as in keys
+	found map[string]policy.Answer // entries of access that the policy met, by their keys in lower case
 	edits []Edit
 }
 
@@ -150,12 +151,11 @@ func (c *collection) set(key, value string) {
 	if !ok || value == "" || !writable(key) {
 		return
 	}
-	lines := t.Occurrences(key)
-	if len(lines) == 0 {
-		c.add(Edit{Op: Add, Table: tableAccess, File: t.File(), Key: key, New: value})
+	if line, there := c.found[asciiLower(key)]; there {
+		c.change(line, value)
 		return
 	}
-	c.change(policy.Answer{Table: tableAccess, Key: key, Value: lines[0].Value, Source: lines[0].Source}, value)
+	c.add(Edit{Op: Add, Table: tableAccess, File: t.File(), Key: key, New: value})
 }
 
 // change gives the line of an answer another value.

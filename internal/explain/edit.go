@@ -111,12 +111,11 @@ func apply(cfg policy.Config, e Edit) policy.Config {
 		if !ok {
 			return cfg
 		}
-		lines := t.Occurrences(e.Key)
-		if e.Op != Add {
-			lines = lines[1:]
-		}
-		if e.Op != Remove {
-			lines = append([]maps.Entry{{Value: e.New, Source: maps.Source{File: e.File}}}, lines...)
+		// The first line counts; only when it goes does it matter whether there are more.
+		lines := []maps.Entry{{Value: e.New, Source: maps.Source{File: e.File}}}
+		if e.Op == Remove {
+			lines = t.Occurrences(e.Key)
+			lines = lines[min(1, len(lines)):]
 		}
 		cfg.Access = &patched{t, e.Key, lines}
 	case tableRelay:

@@ -18,13 +18,18 @@ type keys struct {
 	recipient string   // the recipient's domain, when that was asked about
 }
 
-// keys gathers the keys of all stages, the last one first.
+// keys gathers the keys of all stages, the last one first, and what was found.
 func (c *collection) keys(stages []Stage) keys {
 	var k keys
 	for i := len(stages) - 1; i >= 0; i-- {
 		steps := stages[i].Steps
 		for j := len(steps) - 1; j >= 0; j-- {
 			k.step(&steps[j], c.addr)
+			for _, a := range steps[j].Asked {
+				if a.Found && a.Table == tableAccess {
+					c.found[asciiLower(a.Key)] = a
+				}
+			}
 		}
 	}
 	return k

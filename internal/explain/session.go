@@ -60,9 +60,12 @@ func Explain(ctx context.Context, cfg policy.Config, s Session) (*Report, error)
 		if err != nil {
 			return nil, err
 		}
-		if found {
+		switch {
+		case found:
 			stage.Flip = &flip
-		} else {
+		case ctx.Err() != nil:
+			stage.NoFlip = "time was up before one was found"
+		default:
 			stage.NoFlip = whyNot(&stage.Decision)
 		}
 	}
