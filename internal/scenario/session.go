@@ -54,7 +54,7 @@ func (d *document) sessionLine(text string) error {
 	case !ok:
 		return fmt.Errorf("%q, %s", text, sessionExpected)
 	case value == "":
-		return fmt.Errorf("nothing after %s:", key)
+		return fmt.Errorf("%s: nothing after the colon", key)
 	}
 	switch key {
 	case "client":
@@ -97,7 +97,7 @@ func (s *draft) clientLineKey(key, value string) error {
 	case !known:
 		return fmt.Errorf("unknown key %q, %s", key, sessionExpected)
 	case s.client.address == "" || len(s.Steps) > 1:
-		return fmt.Errorf("%s: expected between client: and from:", key)
+		return fmt.Errorf("%s: expected between the lines client: and from: of a session", key)
 	case s.given[key]:
 		return fmt.Errorf("%s: stands twice", key)
 	}
@@ -173,7 +173,7 @@ func (s *draft) to(line int, value string) error {
 // expect is the verdict for what stands before it.
 func (s *draft) expect(value string) error {
 	if s.said {
-		return errors.New("a second expect:, expected one for each client:, from: and to:")
+		return errors.New("a second expect:, expected one for each client:, from: or to: line")
 	}
 	want, err := parseWant(value)
 	if err != nil {
@@ -200,7 +200,7 @@ func (s *draft) detail(at *string, key, value string) error {
 	case !s.said:
 		return fmt.Errorf("%s: expected after an expect: line", key)
 	case *at != "":
-		return fmt.Errorf("a second %s:, expected one for each expect:", key)
+		return fmt.Errorf("a second %s:, expected one for each expect: line", key)
 	}
 	*at = value
 	return nil

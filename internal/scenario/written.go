@@ -90,7 +90,7 @@ func (d *document) headLine(text string) error {
 	case !known:
 		return fmt.Errorf("%q, expected title:, host:, config: or a section such as \"== session NAME\"", text)
 	case value == "":
-		return fmt.Errorf("nothing after %s:", key)
+		return fmt.Errorf("%s: nothing after the colon", key)
 	case *at != "":
 		return fmt.Errorf("%s: stands twice", key)
 	}

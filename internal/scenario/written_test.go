@@ -202,7 +202,7 @@ func TestWrittenMistakes(t *testing.T) {
 		name, text, want string
 	}{
 		{"head", "hst: x\n", `F:1: "hst: x", expected title:, host:, config: or a section such as "== session NAME"`},
-		{"head without a value", "host:\n", "F:1: nothing after host:"},
+		{"head without a value", "host:\n", "F:1: host: nothing after the colon"},
 		{"head twice", "host: a.b\nhost: a.b\n", "F:2: host: stands twice"},
 		{"title twice", "title: a\ntitle: b\n", "F:2: title: stands twice"},
 		{"no host name", "\n== session s\nclient: 198.51.100.7" + ask, `F:1: the name of the mail server is missing, expected a line such as "host: mx.example.com"`},
@@ -231,10 +231,10 @@ func TestWrittenMistakes(t *testing.T) {
 		{"CNAME", "host: a.b\n== dns\na CNAME b\na CNAME c\n", `F:4: a second CNAME, expected one`},
 		{"key", small + "clent: x\n", `F:5: unknown key "clent", expected client:, name:,`},
 		{"no key", small + "accept\n", `F:5: "accept", expected client:, name:,`},
-		{"key without value", small + "from:\n", "F:5: nothing after from:"},
+		{"key without value", small + "from:\n", "F:5: from: nothing after the colon"},
 		{"from before client", "== session s\nfrom: <>\n", "F:2: from: before client:, expected the client's address first"},
-		{"name before client", "== session s\nname: a\n", "F:2: name: expected between client: and from:"},
-		{"helo after from", small + "from: <>\nhelo: a\n", "F:6: helo: expected between client: and from:"},
+		{"name before client", "== session s\nname: a\n", "F:2: name: expected between the lines client: and from: of a session"},
+		{"helo after from", small + "from: <>\nhelo: a\n", "F:6: helo: expected between the lines client: and from: of a session"},
 		{"key twice", "== session s\nclient: 198.51.100.7\nhelo: a\nhelo: b\n", "F:4: helo: stands twice"},
 		{"second client", small + "client: 198.51.100.8\n", "F:5: a second client:, expected a session for each client"},
 		{"client", "host: a.b\n== session s\n\nclient: mx" + ask, `F:4: client address "mx", expected an IPv4 or IPv6 address, or local`},
@@ -250,13 +250,13 @@ func TestWrittenMistakes(t *testing.T) {
 		{"recipient unanswered at the end", small + "from: a\nto: b\n\n== dns\n", `F:6: to: at line 6 has no expect:`},
 		{"no client", "\n== session s\n# nothing\n", `F:2: session "s" has no client, expected a line such as "client: 192.0.2.1"`},
 		{"nothing expected", "\n== session s\nclient: 198.51.100.7\nfrom: a\n", `F:2: session "s" expects nothing, expected a line such as "expect: accept"`},
-		{"expect twice", small + "expect: accept\n", "F:5: a second expect:, expected one for each client:, from: and to:"},
+		{"expect twice", small + "expect: accept\n", "F:5: a second expect:, expected one for each client:, from: or to: line"},
 		{"verdict", small + "from: a\nexpect: acept\n", `F:6: "acept", expected accept, reject, tempfail, discard, quarantine, or a reply such as "550 5.7.1 Relaying denied"`},
 		{"verdict 250", small + "from: a\nexpect: 250\n", `F:6: "250", expected accept,`},
 		{"accept and more", small + "from: a\nexpect: accept it\n", `F:6: "it" after accept, expected nothing`},
 		{"no enhanced code", small + "from: a\nexpect: 550 Relaying denied\n", `F:6: "Relaying" after 550, expected an enhanced code such as 5.7.1`},
 		{"by without expect", small + "from: a\nby: x\n", "F:6: by: expected after an expect: line"},
-		{"at twice", small + "at: x\nat: y\n", "F:6: a second at:, expected one for each expect:"},
+		{"at twice", small + "at: x\nat: y\n", "F:6: a second at:, expected one for each expect: line"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			_, _, got := runText(t, "w.txt", tc.text)
