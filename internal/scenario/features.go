@@ -8,7 +8,7 @@ import (
 	"gatepost/policy"
 )
 
-// reader sets what a FEATURE() with its arguments means.
+// featureReader sets what a FEATURE() with its arguments means.
 type featureReader func(f *policy.Features, args []string) error
 
 // recordedFeatures reads FEATURE()s as they stand in a .mc file, in their order.
