@@ -1,13 +1,14 @@
 # make run          try it: build, start gatepost-milter on the example policy, show its verdicts
 # make test         everything that needs no Docker, with the race detector
 # make integration  real sendmail and Postfix in containers (root, Docker)
+# make differential decisions of real sendmail on generated policies (root): SEED=, SESSIONS=
 
 GO          ?= go
 STATICCHECK ?= honnef.co/go/tools/cmd/staticcheck@v0.7.0
 VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 PROGRAMS    := gatepost-milter gatepost
 
-.PHONY: build run test check fuzz bench integration clean FORCE
+.PHONY: build run test check fuzz bench integration differential clean FORCE
 
 build:
 	@for p in $(PROGRAMS); do \
@@ -45,6 +46,9 @@ bench:
 
 integration: build
 	integration/run.sh
+
+differential:
+	SEED=$(SEED) SESSIONS=$(SESSIONS) integration/differential/run.sh
 
 clean:
 	rm -rf bin run
