@@ -118,7 +118,11 @@ func countSessions(policies []Policy) int {
 
 // keep writes a case to a file and shows what Gatepost says of it.
 func (o *options) keep(ctx context.Context, out io.Writer, small Policy) error {
-	file := filepath.Join(o.out, "case-"+strings.ReplaceAll(small.Title, " ", "-")+".jsonl")
+	name := small.ID
+	if strings.HasPrefix(small.Title, small.ID) {
+		name = strings.ReplaceAll(small.Title, " ", "-")
+	}
+	file := filepath.Join(o.out, "case-"+name+".jsonl")
 	if err := writePolicies(file, []Policy{small}); err != nil {
 		return err
 	}
