@@ -69,7 +69,7 @@ func (g *generator) mailDomain() string {
 	case 0:
 		return "[" + g.pick(g.clientAddrs()) + "]"
 	case 1:
-		return g.pick([]string{"[" + g.ownAddr + "]", "[127.0.0.1]", "[300.1.1.1]", "[IPv6:2001:db8::1]", "[10.1.2]", "-x." + g.domain, "foo", "org"})
+		return g.pick([]string{"[" + g.ownAddr + "]", "[127.0.0.1]", "[IPv6:2001:db8::1]", "[10.1.2]", "-x." + g.domain, "foo", "org"})
 	case 2:
 		return g.pick(labels()) + "." + g.pick(g.domains)
 	case 3:

@@ -21,6 +21,8 @@ func writeMC(p *Policy) string {
 	line("define(`confDONT_PROBE_INTERFACES', `True')")
 	line("define(`ALIAS_FILE', `%saliases')", configDir)
 	line("define(`confTO_IDENT', `0')")
+	line("define(`confREFUSE_LA', `10000')") // however busy this machine is
+	line("define(`confQUEUE_LA', `10000')")
 	line("define(`confPID_FILE', `%ssendmail.pid')", configDir)
 	line("define(`QUEUE_DIR', `%smqueue')", configDir)
 	line("define(`STATUS_FILE', `%sstatistics')", configDir)

@@ -98,21 +98,35 @@ func (r *recorder) daemon(ctx context.Context) (stop func(), err error) {
 	go func() { ended <- cmd.Wait() }()
 	stop = func() { cancel(); <-ended }
 	limit := time.After(startLimit)
-	for {
-		if conn, err := net.Dial("tcp", "127.0.0.1:25"); err == nil {
-			conn.Close()
-			return stop, nil
-		}
-		select {
-		case err := <-ended:
-			cancel()
-			return nil, fmt.Errorf("the daemon ended: %w", err)
-		case <-limit:
-			stop()
-			return nil, errors.New("the daemon does not listen")
-		case <-time.After(5 * time.Millisecond):
+	for _, address := range []string{server4, server6} {
+		for !listens(address) {
+			select {
+			case err := <-ended:
+				cancel()
+				return nil, fmt.Errorf("the daemon ended: %w", err)
+			case <-limit:
+				stop()
+				return nil, fmt.Errorf("the daemon does not listen on %s", address)
+			case <-time.After(5 * time.Millisecond):
+			}
 		}
 	}
+	return stop, nil
+}
+
+// The daemon's addresses, in its own network.
+const (
+	server4 = "127.0.0.1:25"
+	server6 = "[::1]:25"
+)
+
+func listens(address string) bool {
+	conn, err := net.DialTimeout("tcp", address, startLimit)
+	if err != nil {
+		return false
+	}
+	conn.Close()
+	return true
 }
 
 // talk is an SMTP connection.
@@ -124,9 +138,9 @@ type talk struct {
 // hold holds one session and says what each stage answered.
 func hold(ctx context.Context, s *Session) (Expected, error) {
 	e := Expected{Rcpt: []Verdict{}}
-	from, server := netip.MustParseAddr(s.Client.Address), "127.0.0.1:25"
+	from, server := netip.MustParseAddr(s.Client.Address), server4
 	if from.Is6() {
-		server = "[::1]:25"
+		server = server6
 	}
 	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: from.AsSlice()}, Timeout: replyLimit, Control: anyAddress}
 	conn, err := d.DialContext(ctx, "tcp", server)
