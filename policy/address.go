@@ -44,6 +44,9 @@ func (q *inquiry) canonAddr(ctx context.Context, text string) (*address, error) 
 			}
 		}
 		a.local = dequote(a.local)
+		if a.local == "" && text != "" {
+			return nil, errNoUser
+		}
 		if !q.routes(a.local) || a.local == text {
 			return a, nil
 		}
@@ -69,6 +72,15 @@ func (q *inquiry) canonDomain(ctx context.Context, domain string) (string, resol
 		!p.syntax.NoUUCP && strings.EqualFold(domain, "localhost.UUCP") {
 		return p.host, notAsked, nil
 	}
+	if host, ok := strings.CutSuffix(domain, ".UUCP"); ok && !p.syntax.NoUUCP && !p.features.NoCanonify {
+		if name, known := q.canonName(ctx, host); known == isFound {
+			return name, known, nil
+		}
+		if strings.HasPrefix(host, "[") {
+			return "", notAsked, errLiteral
+		}
+		return domain, notAsked, nil
+	}
 	if strings.HasPrefix(domain, "[") {
 		self, err := q.has(ctx, &p.localNames, domain)
 		if self {
@@ -80,12 +92,6 @@ func (q *inquiry) canonDomain(ctx context.Context, domain string) (string, resol
 		return strings.TrimRight(domain, "."), notAsked, nil
 	}
 	if p.features.NoCanonify {
-		return domain, notAsked, nil
-	}
-	if host, ok := strings.CutSuffix(domain, ".UUCP"); ok && !p.syntax.NoUUCP {
-		if name, known := q.canonName(ctx, host); known == isFound {
-			return name, notAsked, nil
-		}
 		return domain, notAsked, nil
 	}
 	name, known := q.canonName(ctx, domain)

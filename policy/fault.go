@@ -2,10 +2,21 @@ package policy
 
 import (
 	"errors"
+
+	"gatepost/internal/smtp"
 )
 
-// errReparse is an address whose local part routes on and on.
-var errReparse = errors.New("address routes through too many hosts")
+// addressFault is an address that turns out to be unusable when it is looked into.
+type addressFault struct{ reply smtp.Reply }
+
+func (f addressFault) Error() string { return f.reply.Text() }
+
+// The addresses that only looking into them shows to be unusable (rule set Parse0).
+var (
+	errReparse = addressFault{smtp.MustReply(553, "5.1.3", "Invalid route address")} // routes on and on
+	errNoUser  = addressFault{smtp.MustReply(553, "5.1.3", "User address required")} // a local "" in quotes
+	errLiteral = addressFault{smtp.MustReply(553, "5.1.2", "Invalid address")}       // [address]!user without such a host
+)
 
 // mxFault is an MX lookup of a recipient domain that could not be made.
 type mxFault struct {

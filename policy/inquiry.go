@@ -104,11 +104,7 @@ func (q *inquiry) run(ctx context.Context, r *rule) outcome {
 	from := len(q.asked)
 	out, err := r.apply(ctx, q)
 	if err != nil {
-		if r.onFault != nil {
-			out = r.onFault(err)
-		} else {
-			out = temporaryFailure(err)
-		}
+		out = r.fault(err)
 	}
 	q.steps = append(q.steps, Step{
 		Rule:    r.name,

@@ -89,7 +89,43 @@ func (q *inquiry) envelopeFrom(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return unquote(smtp.Mailbox{Local: a.local, Domain: a.domain}.String()), nil
+	if host, ok := strings.CutSuffix(a.domain, ".UUCP"); ok && !q.policy.syntax.NoUUCP {
+		return stripQuotes(host + "!" + a.local), nil
+	}
+	if err := q.dropDuplicate(ctx, a); err != nil {
+		return "", err
+	}
+	return stripQuotes(smtp.Mailbox{Local: a.local, Domain: a.domain}.String()), nil
+}
+
+// dropDuplicate makes user%local@local user@local (rule set final).
+func (q *inquiry) dropDuplicate(ctx context.Context, a *address) error {
+	percent := strings.LastIndexByte(a.local, '%')
+	if percent <= 0 || a.domain == "" {
+		return nil
+	}
+	for _, name := range []string{a.domain, a.local[percent+1:]} {
+		if local, err := q.isLocal(ctx, name); err != nil || !local {
+			return err
+		}
+	}
+	a.local = a.local[:percent]
+	return nil
+}
+
+// stripQuotes removes quotes, and the backslashes that keep a character from
+// having its meaning (sendmail's stripquotes).
+func stripQuotes(s string) string {
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		if s[i] == '\\' && i+1 < len(s) {
+			i++
+		} else if s[i] == '"' {
+			continue
+		}
+		b.WriteByte(s[i])
+	}
+	return b.String()
 }
 
 // senderAddress is the sender in canonical form, worked out once a stage.

@@ -77,6 +77,9 @@ func knownMacro(name string) bool {
 // macro is the value of a sendmail macro in a message.
 func (q *inquiry) macro(name string) (string, bool) {
 	f := q.facts
+	if q.stage == StageConnect {
+		f = &Facts{Conn: f.Conn} // the rest comes later
+	}
 	switch name {
 	case "client_addr":
 		return q.clientAddr, true

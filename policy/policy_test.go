@@ -114,7 +114,9 @@ func TestKeysTried(t *testing.T) {
 			"Connect:IPv6:2001:db8:0:0:0:0", "IPv6:2001:db8:0:0:0:0", "Connect:IPv6:2001:db8:0:0:0", "IPv6:2001:db8:0:0:0",
 			"Connect:IPv6:2001:db8:0:0", "IPv6:2001:db8:0:0", "Connect:IPv6:2001:db8:0", "IPv6:2001:db8:0",
 			"Connect:IPv6:2001:db8", "IPv6:2001:db8", "Connect:IPv6:2001", "IPv6:2001", "Connect:IPv6", "IPv6"}},
-		{"mail, +detail and quotes", nil, policy.StageMail, facts("10.1.2.3", "", `<"joe+x"@b.org>`, ""), []string{
+		{"mail, + within quotes is no detail", nil, policy.StageMail, facts("10.1.2.3", "", `<"joe+x"@b.org>`, ""), []string{
+			"From:joe+x@b.org", "joe+x@b.org", "From:joe+x@", "joe+x@", "From:b.org", "b.org", "From:org", "org"}},
+		{"mail, +detail", nil, policy.StageMail, facts("10.1.2.3", "", `<joe+x@b.org>`, ""), []string{
 			"From:joe+x@b.org", "joe+x@b.org", "From:joe+*@b.org", "joe+*@b.org", "From:joe@b.org", "joe@b.org",
 			"From:joe+x@", "joe+x@", "From:joe+*@", "joe+*@", "From:joe@", "joe@", "From:b.org", "b.org", "From:org", "org"}},
 		{"mail, unqualified", nil, policy.StageMail, facts("10.1.2.3", "", "<joe>", ""), []string{"From:joe@", "joe@"}},
@@ -178,6 +180,7 @@ func TestDecide(t *testing.T) {
 		{"bang path without user", policy.StageRcpt, facts("203.0.113.9", "", "<>", "<isp.net!@example.com>"), denied},
 		{"hidden route by a relayed domain", policy.StageRcpt, facts("203.0.113.9", "", "<>", `<"a b@isp.net"@friend.org>`), denied},
 		{"hidden route, client that may relay", policy.StageRcpt, facts("127.0.0.1", "", "<>", `<"a b@isp.net"@example.com>`), "accept by local client"},
+		{"nobody, in quotes", policy.StageRcpt, facts("203.0.113.9", "", "<>", `<""@example.com>`), "reject 553 5.1.3 User address required by recipient address"},
 		{"local recipient", policy.StageRcpt, facts("203.0.113.9", "", "<>", "<u@example.com>"), "accept by recipient domain"},
 		{"relay-domains, subdomain", policy.StageRcpt, facts("203.0.113.9", "", "<>", "<u@a.friend.org>"), "accept by recipient domain"},
 		{"not a subdomain", policy.StageRcpt, facts("203.0.113.9", "", "<>", "<u@notfriend.org>"), denied},

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"slices"
 	"strings"
-
-	"gatepost/internal/smtp"
 )
 
 // checkRcpt is rule set check_rcpt: may this client send to this recipient? Its
@@ -80,17 +78,15 @@ func recipientRouting(ctx context.Context, q *inquiry) (outcome, error) {
 	return noOpinion, nil
 }
 
-// routingFault: an address that never ends is refused, anything else waits; it is
-// not known whom the address is for, so that nothing more can be asked about it.
+// routingFault: it is not known whom the address is for. Where only the MX records
+// could not be asked, a client that may relay passes, as with sendmail.
 func routingFault(err error) outcome {
-	if errors.Is(err, errReparse) {
-		return stop(refuse(replyRoute))
+	var mx mxFault
+	if errors.As(err, &mx) {
+		return rememberTemporary(err)
 	}
-	return stop(rememberTemporary(err).verdict)
+	return temporaryFailure(err)
 }
-
-// replyRoute is for a recipient with more routes than sendmail follows.
-var replyRoute = smtp.MustReply(553, "5.1.3", "Invalid route address")
 
 // blockedRecipient is FEATURE(blocklist_recipients): To: entries that refuse.
 func blockedRecipient(ctx context.Context, q *inquiry) (outcome, error) {
@@ -235,7 +231,7 @@ func (q *inquiry) relayRecipient(ctx context.Context, a *address) (value, error)
 	if v, err := q.searchDomain(ctx, tagTo, anyKey, a.domain); v.found || err != nil {
 		return v, err
 	}
-	return q.searchUser(ctx, tagTo, anyKey, a.local, "@")
+	return q.searchExact(ctx, tagTo, anyKey, a.local+"@")
 }
 
 // recipientMX is FEATURE(relay_based_on_MX).

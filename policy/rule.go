@@ -2,6 +2,7 @@ package policy
 
 import (
 	"context"
+	"errors"
 
 	"gatepost/internal/smtp"
 )
@@ -12,6 +13,18 @@ type rule struct {
 	name    string
 	apply   func(context.Context, *inquiry) (outcome, error)
 	onFault func(error) outcome // what a lookup that could not be made becomes; nil: temporary failure at once
+}
+
+// fault is what a rule says that could not be asked.
+func (r *rule) fault(err error) outcome {
+	var address addressFault
+	switch {
+	case errors.As(err, &address):
+		return stop(refuse(address.reply))
+	case r.onFault != nil:
+		return r.onFault(err)
+	}
+	return temporaryFailure(err)
 }
 
 // A check is one of sendmail's rule sets: parts of rules that are asked in

@@ -117,12 +117,23 @@ func shorterAddr(addr string) string {
 	return strings.TrimSuffix(addr[:i], ":")
 }
 
+// plusBase is what stands before the first + that is not within quotes.
+func plusBase(local string) (base string, ok bool) {
+	for i := 0; i < len(local); {
+		if local[i] == '+' {
+			return local[:i], i > 0
+		}
+		i, _ = nextToken(local, i)
+	}
+	return "", false
+}
+
 // searchUser tries the keys of rule sets F and U: the local part, then for
 // base+detail also base+* and base, each followed by at ("@" or "@domain").
 func (q *inquiry) searchUser(ctx context.Context, t tag, m mark, local, at string) (value, error) {
 	v, err := q.searchExact(ctx, t, m, local+at)
-	base, _, plus := strings.Cut(local, "+")
-	if v.found || err != nil || !plus || base == "" {
+	base, plus := plusBase(local)
+	if v.found || err != nil || !plus {
 		return v, err
 	}
 	if v, err = q.searchExact(ctx, t, m, base+"+*"+at); v.found || err != nil {

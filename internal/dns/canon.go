@@ -32,8 +32,8 @@ func Canonify(ctx context.Context, r Resolver, hosts *Hosts, ownDomain, name str
 		return Canon{Name: canonical, Found: true}, nil
 	}
 	canonical := relative(name)
-	if canonical == "" {
-		return given, nil
+	if !strings.Contains(canonical, ".") {
+		return given, nil // without a search list sendmail asks for no name of one label
 	}
 	var failed error
 	for _, t := range []Type{TypeAAAA, TypeA, TypeMX} {
@@ -44,6 +44,9 @@ func Canonify(ctx context.Context, r Resolver, hosts *Hosts, ownDomain, name str
 		}
 		if !sameName(ans.Name, canonical) { // an alias; kept as written if not
 			canonical = ans.Name
+			if !strings.Contains(canonical, ".") {
+				return given, nil
+			}
 		}
 		if !ans.Empty() {
 			return Canon{Name: canonical, Found: true}, nil

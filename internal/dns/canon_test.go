@@ -21,6 +21,7 @@ func canonZone() dnstest.Zone {
 	z["tofail.org"] = dnstest.Records{CNAME: "mxfailnothing.org"}
 	z["printer.example.com"] = dnstest.Records{CNAME: "www.example.com"}
 	z["localhost.example.net"] = dnstest.Records{A: []string{"192.0.2.6"}}
+	z["tosingle.org"] = dnstest.Records{CNAME: "single"}
 	z["single"] = dnstest.Records{A: []string{"192.0.2.7"}}
 	z["9.2.0.192.in-addr.arpa"] = dnstest.Records{Fail: "SERVFAIL"}
 	z["8.2.0.192.in-addr.arpa"] = dnstest.Records{CNAME: "8.sub.2.0.192.in-addr.arpa"}
@@ -60,7 +61,8 @@ func TestCanonify(t *testing.T) {
 		{"MXfail.org", "MXfail.org", false, []string{aaaa + "mxfail.org", a + "mxfail.org"}},
 		{"example.com", "example.com", false, []string{aaaa + "example.com", a + "example.com", mx + "example.com"}},
 		{"null.org", "null.org", false, []string{aaaa + "null.org", a + "null.org", mx + "null.org"}},
-		{"single", "single", false, []string{aaaa + "single", a + "single"}},
+		{"single", "", false, nil}, // one label is not asked about without a search list
+		{"tosingle.org", "", false, []string{aaaa + "tosingle.org"}},
 		{"www.example.com", "Web.example.net", false, []string{aaaa + "www.example.com", a + "web.example.net"}},
 		{"chain.org", "Web.example.net", false, []string{aaaa + "chain.org", a + "web.example.net"}},
 		{"mxonly.org", "example.com", false, []string{aaaa + "mxonly.org", a + "example.com", mx + "example.com"}},
