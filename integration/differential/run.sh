@@ -14,6 +14,8 @@ cd "$here/../.."
 say() { printf 'differential: %s\n' "$*"; }
 fail() { printf 'differential: %s\n' "$*" >&2; exit 2; }
 
+SEED=${SEED:-$((RANDOM << 30 | RANDOM << 15 | RANDOM | 1))} # printed first, so that nothing that follows can lose it
+say "SEED=$SEED"
 [ "$(id -u)" = 0 ] || fail "needs root (namespaces)"
 command -v go >/dev/null || fail "needs Go"
 need() { # FILE PACKAGE
@@ -44,4 +46,4 @@ CGO_ENABLED=0 go build -o "$out/differential" ./integration/differential
 # First the recorder itself: what was recorded long ago must come out again.
 "$out/differential" -root "$root" -out "$out" -smtp 1 -again integration/testdata/oracle/named.jsonl.gz
 exec "$out/differential" -root "$root" -out "$out" -gatepost "$out/gatepost" \
-	-cases "$here/testdata/cases/*.jsonl" -seed "${SEED:-0}" -sessions "${SESSIONS:-20000}" "$@"
+	-cases "$here/testdata/cases/*.jsonl" -seed "$SEED" -sessions "${SESSIONS:-20000}" "$@"
