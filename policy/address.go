@@ -197,7 +197,7 @@ func (q *inquiry) relaysTo(ctx context.Context, domain string) (bool, error) {
 		return own, err
 	}
 	v, err := q.relayEntry(ctx, tagTo, domain)
-	if err != nil || v.is("RELAY") {
+	if err != nil || v.found { // any entry keeps sendmail from asking for the MX
 		return v.is("RELAY"), err
 	}
 	if q.policy.features.RelayBasedOnMX {

@@ -31,11 +31,23 @@ func checkMail(f *Features) check {
 
 // senderSyntax gives sendmail's reply to an address that it cannot parse; other
 // servers pass such addresses on.
-func senderSyntax(_ context.Context, q *inquiry) (outcome, error) {
-	if fault := q.facts.Mail.Sender.Fault(); !fault.IsZero() {
+func senderSyntax(ctx context.Context, q *inquiry) (outcome, error) {
+	sender := q.facts.Mail.Sender
+	if fault := sender.Fault(); !fault.IsZero() {
 		return stop(refuse(fault)), nil
 	}
+	// Whether these can be used turns out only when they are looked into.
+	if strings.Contains(sender.Text(), `""`) || strings.Contains(sender.Text(), "]!") {
+		_, err := q.canonAddr(ctx, sender.Text())
+		return noOpinion, err
+	}
 	return noOpinion, nil
+}
+
+// checkSyntax is what remains of MAIL when checks are delayed: the mail server
+// itself refuses an address that it cannot parse.
+func checkSyntax() check {
+	return check{name: "check_mail, delayed", parts: [][]rule{{{name: "sender syntax", apply: senderSyntax}}}}
 }
 
 // nullSender accepts "<>" (RFC 5321, section 4.5.5).
@@ -82,20 +94,20 @@ func (q *inquiry) senderText(ctx context.Context) (string, error) {
 	return q.envelopeFrom(ctx)
 }
 
-// envelopeFrom is $f: the sender with its domain canonified and without quotes.
-// What its local part routes to does not show in it.
+// envelopeFrom is $f: the sender with its domain canonified. What its local part
+// routes to does not show in it.
 func (q *inquiry) envelopeFrom(ctx context.Context) (string, error) {
 	a, err := q.canonMailbox(ctx, smtp.ParseMailbox(q.facts.Mail.Sender.Text(), q.policy.syntax))
 	if err != nil {
 		return "", err
 	}
 	if host, ok := strings.CutSuffix(a.domain, ".UUCP"); ok && !q.policy.syntax.NoUUCP {
-		return stripQuotes(host + "!" + a.local), nil
+		return host + "!" + a.local, nil
 	}
 	if err := q.dropDuplicate(ctx, a); err != nil {
 		return "", err
 	}
-	return stripQuotes(smtp.Mailbox{Local: a.local, Domain: a.domain}.String()), nil
+	return smtp.Mailbox{Local: a.local, Domain: a.domain}.String(), nil
 }
 
 // dropDuplicate makes user%local@local user@local (rule set final).
@@ -179,7 +191,7 @@ func unqualifiedSender(ctx context.Context, q *inquiry) (outcome, error) {
 		return noOpinion, err
 	}
 	from, err := q.envelopeFrom(ctx)
-	return stop(refuse(reply(553, "5.5.4", "Domain name required for sender address "+from, replyRealDomain))), err
+	return stop(refuse(reply(553, "5.5.4", "Domain name required for sender address "+stripQuotes(from), replyRealDomain))), err
 }
 
 // senderDomain refuses a sender whose domain the DNS does not have.
@@ -196,6 +208,7 @@ func senderDomain(ctx context.Context, q *inquiry) (outcome, error) {
 		return noOpinion, nil
 	}
 	from, err := q.envelopeFrom(ctx)
+	from = stripQuotes(from)
 	if known == isAbsent {
 		return stop(refuse(reply(553, "5.1.8", "Domain of sender address "+from+" does not exist", replyRealDomain))), err
 	}

@@ -17,6 +17,7 @@ func newPlan(p *Policy) (plan [stages][]check, err error) {
 		return plan, nil
 	}
 	plan[StageConnect] = immediateControl(&p.features)
+	plan[StageMail] = []check{checkSyntax()}
 	plan[StageRcpt] = []check{rcpt}
 	if spam, used := checkSpam(&p.features); used {
 		plan[StageRcpt] = append(plan[StageRcpt], spam)

@@ -17,10 +17,13 @@ const (
 // EnhancedCode is a status code such as 5.7.1 (RFC 3463). The zero value means none.
 type EnhancedCode struct {
 	Class, Subject, Detail uint16
+
+	written string // subject and detail as written, where that has leading zeros
 }
 
 // ParseEnhancedCode reads class.subject.detail where the class is 2, 4 or 5 and
-// the others have one to three digits (RFC 3463, section 2).
+// the others have one to three digits (RFC 3463, section 2). Leading zeros, which
+// the RFC forbids, are kept as sendmail keeps them.
 func ParseEnhancedCode(s string) (EnhancedCode, bool) {
 	class, rest, ok := strings.Cut(s, ".")
 	subject, detail, ok2 := strings.Cut(rest, ".")
@@ -32,7 +35,11 @@ func ParseEnhancedCode(s string) (EnhancedCode, bool) {
 	if !ok || !ok2 {
 		return EnhancedCode{}, false
 	}
-	return EnhancedCode{Class: uint16(class[0] - '0'), Subject: sub, Detail: det}, true
+	e := EnhancedCode{Class: uint16(class[0] - '0'), Subject: sub, Detail: det}
+	if e.String() != s {
+		e.written = rest
+	}
+	return e, true
 }
 
 func threeDigits(s string) (uint16, bool) {
@@ -49,6 +56,9 @@ func (e EnhancedCode) IsZero() bool { return e == EnhancedCode{} }
 func (e EnhancedCode) String() string {
 	if e.IsZero() {
 		return ""
+	}
+	if e.written != "" {
+		return fmt.Sprintf("%d.%s", e.Class, e.written)
 	}
 	return fmt.Sprintf("%d.%d.%d", e.Class, e.Subject, e.Detail)
 }

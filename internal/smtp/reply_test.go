@@ -7,7 +7,7 @@ import (
 
 func TestEnhancedCode(t *testing.T) {
 	for s, want := range map[string]bool{
-		"5.7.1": true, "4.3.0": true, "2.0.0": true, "5.123.999": true,
+		"5.07.1": true, "5.7.001": true, "5.7.1": true, "4.3.0": true, "2.0.0": true, "5.123.999": true,
 		"3.7.1": false, "5.7": false, "5.7.1.1": false, "5.7.1000": false, "5..1": false, "a.b.c": false, "": false, "5.-7.1": false, "5.+7.1": false,
 	} {
 		e, ok := ParseEnhancedCode(s)
@@ -18,7 +18,7 @@ func TestEnhancedCode(t *testing.T) {
 }
 
 func TestNewReply(t *testing.T) {
-	e := EnhancedCode{5, 7, 1}
+	e := EnhancedCode{Class: 5, Subject: 7, Detail: 1}
 	cases := []struct {
 		name string
 		code int
@@ -44,7 +44,7 @@ func TestNewReply(t *testing.T) {
 }
 
 func TestReplyAligned(t *testing.T) {
-	r, err := NewReply(452, EnhancedCode{5, 7, 1}, "later")
+	r, err := NewReply(452, EnhancedCode{Class: 5, Subject: 7, Detail: 1}, "later")
 	if err != nil {
 		t.Fatal(err)
 	}
