@@ -72,9 +72,11 @@ func (q *inquiry) canonDomain(ctx context.Context, domain string) (string, resol
 		!p.syntax.NoUUCP && strings.EqualFold(domain, "localhost.UUCP") {
 		return p.host, notAsked, nil
 	}
-	if host, ok := strings.CutSuffix(domain, ".UUCP"); ok && !p.syntax.NoUUCP && !p.features.NoCanonify {
-		if name, known := q.canonName(ctx, host); known == isFound {
-			return name, known, nil
+	if host, ok := strings.CutSuffix(domain, ".UUCP"); ok && !p.syntax.NoUUCP {
+		if !p.features.NoCanonify {
+			if name, known := q.canonName(ctx, host); known == isFound {
+				return name, known, nil
+			}
 		}
 		if strings.HasPrefix(host, "[") {
 			return "", notAsked, errLiteral
@@ -246,7 +248,8 @@ func (q *inquiry) servesMX(ctx context.Context, domain string) (bool, error) {
 	return false, nil
 }
 
-// exchangers lists the MX hosts of a domain; one without any is its own.
+// exchangers lists the MX hosts of a domain; one without any is its own, and so,
+// for sendmail, is one with a null MX (RFC 7505).
 func (q *inquiry) exchangers(ctx context.Context, domain string) ([]string, error) {
 	a, err := q.Lookup(ctx, domain, dns.TypeMX)
 	if err != nil {
@@ -257,6 +260,9 @@ func (q *inquiry) exchangers(ctx context.Context, domain string) ([]string, erro
 	}
 	hosts := make([]string, 0, len(a.MX))
 	for _, mx := range a.MX {
+		if mx.Host == "" {
+			mx.Host = domain
+		}
 		hosts = append(hosts, mx.Host)
 	}
 	return hosts, nil

@@ -3,7 +3,6 @@ package policy
 import (
 	"context"
 	"regexp"
-	"slices"
 	"strings"
 
 	"gatepost/internal/dns"
@@ -26,7 +25,6 @@ func badMX(ctx context.Context, q *inquiry) (outcome, error) {
 	if err != nil {
 		return stop(refuse(reply(450, "4.1.2", "MX lookup failure for "+a.domain, replyTemporary))), nil
 	}
-	hosts = slices.DeleteFunc(hosts, func(host string) bool { return host == "" }) // the null MX, RFC 7505
 	for _, host := range hosts {
 		if mxIsAddress.MatchString(host + ".") {
 			return stop(refuse(reply(550, "5.1.2", "Illegal MX record for host "+a.domain, replyAccessDenied))), nil
