@@ -22,8 +22,8 @@ func TestOccurrences(t *testing.T) {
 		{"empty key", maps.FormatAccess, "a OK\n", "", nil},
 		{"one", maps.FormatAccess, "# a\na OK\n", "A", []maps.Entry{at(2, "OK")}},
 		{"twice, skipped lines between", maps.FormatAccess, "To:A REJECT\n to:a OK\nto:a\nb x\nTO:a\tRELAY", "to:A", []maps.Entry{at(1, "REJECT"), at(5, "RELAY")}},
-		{"words of a class", maps.FormatClass, "x friend.org # x\nFriend.org x friend.org\nnotfriend.org\n", "friend.org",
-			[]maps.Entry{at(1, ""), at(2, ""), at(2, "")}},
+		{"words of a class", maps.FormatClass, "friend.org # x\nFriend.org x\nx friend.org\nnotfriend.org\n", "friend.org",
+			[]maps.Entry{at(1, ""), at(2, "")}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			text, _, err := maps.Parse("f", tc.format, []byte(tc.text))

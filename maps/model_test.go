@@ -18,10 +18,15 @@ func reference(format Format, text string) (map[string]Entry, []int) {
 	for i, line := range strings.Split(text, "\n") {
 		if format == FormatClass {
 			word, _, _ := strings.Cut(line, "#")
-			for _, w := range splitBlanks(word) {
-				if _, seen := entries[asciiLower(w)]; !seen {
-					entries[asciiLower(w)] = Entry{Source: Source{"/f", i + 1}}
-				}
+			words := splitBlanks(word)
+			if len(words) == 0 {
+				continue
+			}
+			if _, seen := entries[asciiLower(words[0])]; !seen {
+				entries[asciiLower(words[0])] = Entry{Source: Source{"/f", i + 1}}
+			}
+			if len(words) > 1 {
+				bad = append(bad, i+1)
 			}
 			continue
 		}

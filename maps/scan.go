@@ -11,8 +11,8 @@ type Format uint8
 const (
 	// FormatAccess is the text that makemap(8) reads: key, white space, value.
 	FormatAccess Format = iota
-	// FormatClass is a class file such as relay-domains, as sendmail's F lines
-	// with the format %[^\#] read it: words, and # begins a comment anywhere.
+	// FormatClass is a class file such as relay-domains, as sendmail's F lines read
+	// it: the first word of each line. # begins a comment.
 	FormatClass
 )
 
@@ -85,24 +85,18 @@ func (s *scanner) accessLine(line, pos int, text string) bool {
 	return s.entry(line, pos, text[:end], value)
 }
 
-// classLine reads a line as sendmail's fileclass does.
+// classLine reads a line as sendmail's fileclass does with its usual format %s:
+// the first word counts.
 func (s *scanner) classLine(line, pos int, text string) bool {
-	if i := strings.IndexByte(text, '#'); i >= 0 {
-		text = text[:i]
+	word := trimBlanks(text)
+	end := keyEnd(word, FormatClass)
+	if end == 0 {
+		return true
 	}
-	for {
-		rest := trimBlanks(text)
-		if rest == "" {
-			return true
-		}
-		pos += len(text) - len(rest)
-		end := keyEnd(rest, FormatClass)
-		if !s.entry(line, pos, rest[:end], "") {
-			return false
-		}
-		text = rest[end:]
-		pos += end
+	if more := trimBlanks(word[end:]); more != "" && more[0] != '#' {
+		s.skip(line, fmt.Sprintf("only the first word of a line counts, as with sendmail; what follows %q is skipped", word[:end]))
 	}
+	return s.entry(line, pos+len(text)-len(word), word[:end], "")
 }
 
 func (s *scanner) skip(line int, text string) bool {

@@ -110,18 +110,19 @@ func (q *inquiry) envelopeFrom(ctx context.Context) (string, error) {
 	return smtp.Mailbox{Local: a.local, Domain: a.domain}.String(), nil
 }
 
-// dropDuplicate makes user%local@local user@local (rule set final).
+// dropDuplicate makes user%one@two user@one where both are local (rule set final).
 func (q *inquiry) dropDuplicate(ctx context.Context, a *address) error {
 	percent := strings.LastIndexByte(a.local, '%')
 	if percent <= 0 || a.domain == "" {
 		return nil
 	}
-	for _, name := range []string{a.domain, a.local[percent+1:]} {
+	behind := a.local[percent+1:]
+	for _, name := range []string{a.domain, behind} {
 		if local, err := q.isLocal(ctx, name); err != nil || !local {
 			return err
 		}
 	}
-	a.local = a.local[:percent]
+	a.local, a.domain = a.local[:percent], behind
 	return nil
 }
 

@@ -136,7 +136,7 @@ func acceptedCases() []flipCase {
 		{"local", site{local: local, features: block}, visit("198.51.100.7", "<a@friend.org>", "<b@example.com>"), "add to access:  To:b@example.com  REJECT"},
 		{"local, recipients are not blocked", site{local: local}, visit("198.51.100.7", "<a@friend.org>", "<b@example.com>"), "add to access:  From:a@friend.org  REJECT"},
 		{"local, null sender", site{local: local}, visit("198.51.100.7", "<>", "<b@example.com>"), "add to access:  Connect:198.51.100.7  REJECT"},
-		{"local, no access table", site{noAccess: true, local: "x example.com # us\nexample.com\n"}, visit("198.51.100.7", "<a@friend.org>", "<b@example.com>"),
+		{"local, no access table", site{noAccess: true, local: "example.com # us\nexample.com\n"}, visit("198.51.100.7", "<a@friend.org>", "<b@example.com>"),
 			"remove the word example.com from local:1 and local:2"},
 		{"relayed for a client", site{access: "Connect:198.51.100.7 RELAY\n"}, visit("198.51.100.7", "<a@friend.org>", "<b@isp.net>"), "remove access:1 (Connect:198.51.100.7 RELAY)"},
 		{"relayed for a net", site{access: "Connect:198.51.100 RELAY\n"}, visit("198.51.100.7", "<a@friend.org>", "<b@isp.net>"), "add to access:  Connect:198.51.100.7  OK"},
