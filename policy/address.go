@@ -2,6 +2,7 @@ package policy
 
 import (
 	"context"
+	"net/netip"
 	"strings"
 
 	"gatepost/internal/dns"
@@ -73,15 +74,7 @@ func (q *inquiry) canonDomain(ctx context.Context, domain string) (string, resol
 		return p.host, notAsked, nil
 	}
 	if host, ok := strings.CutSuffix(domain, ".UUCP"); ok && !p.syntax.NoUUCP {
-		if !p.features.NoCanonify {
-			if name, known := q.canonName(ctx, host); known == isFound {
-				return name, known, nil
-			}
-		}
-		if strings.HasPrefix(host, "[") {
-			return "", notAsked, errLiteral
-		}
-		return domain, notAsked, nil
+		return q.canonUUCP(ctx, domain, host)
 	}
 	if strings.HasPrefix(domain, "[") {
 		self, err := q.has(ctx, &p.localNames, domain)
@@ -98,6 +91,49 @@ func (q *inquiry) canonDomain(ctx context.Context, domain string) (string, resol
 	}
 	name, known := q.canonName(ctx, domain)
 	return name, known, nil
+}
+
+// canonUUCP is what becomes of host!user: an address literal is the name that it
+// leads to, another host is looked up.
+func (q *inquiry) canonUUCP(ctx context.Context, domain, host string) (string, resolution, error) {
+	literal := strings.HasPrefix(host, "[")
+	if q.policy.features.NoCanonify {
+		if literal {
+			return "", notAsked, errLiteral
+		}
+		return domain, notAsked, nil
+	}
+	name, known := q.canonName(ctx, host)
+	if literal && known == isFound {
+		name, known = q.nameOfLiteral(ctx, host)
+	}
+	switch {
+	case known == isFound:
+		return name, known, nil
+	case literal:
+		return "", notAsked, errLiteral
+	}
+	return domain, notAsked, nil
+}
+
+// nameOfLiteral is the name of [address], by /etc/hosts or the DNS.
+func (q *inquiry) nameOfLiteral(ctx context.Context, literal string) (string, resolution) {
+	text := strings.TrimSuffix(strings.TrimPrefix(literal, "["), "]")
+	if rest, ok := cutWord(text, "IPv6:"); ok {
+		text = rest
+	}
+	addr, err := netip.ParseAddr(text)
+	if err != nil {
+		return literal, isAbsent
+	}
+	if name, found := q.policy.hosts.Name(addr); found {
+		return name, isFound
+	}
+	a, err := q.Lookup(ctx, dns.ReverseName(addr), dns.TypePTR)
+	if err != nil || len(a.Names) == 0 {
+		return literal, isAbsent
+	}
+	return a.Names[0], isFound
 }
 
 // canonName looks a name up ($[ name $]); a name that is not found, or cannot be

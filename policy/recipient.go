@@ -90,6 +90,9 @@ func routingFault(err error) outcome {
 
 // blockedRecipient is FEATURE(blocklist_recipients): To: entries that refuse.
 func blockedRecipient(ctx context.Context, q *inquiry) (outcome, error) {
+	if q.recipient.local == "" { // "" in quotes: no pattern of the rule set takes it
+		return noOpinion, nil
+	}
 	v, err := q.searchRecipient(ctx)
 	switch {
 	case err != nil || !v.found || v.permits() || q.skips(v):

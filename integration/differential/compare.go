@@ -29,6 +29,10 @@ func (o *options) compare(ctx context.Context, out io.Writer, recorded []Policy)
 	if err != nil {
 		return false, err
 	}
+	all := len(failing)
+	if failing, err = o.unexpected(ctx, out, failing); err != nil {
+		return false, err
+	}
 	for _, p := range failing[:min(len(failing), maxCases)] {
 		small, err := o.reduce(ctx, p)
 		if err != nil {
@@ -38,8 +42,29 @@ func (o *options) compare(ctx context.Context, out io.Writer, recorded []Policy)
 			return false, err
 		}
 	}
-	fmt.Fprintf(out, "%d sessions under %d policies: %d differ\n", countSessions(recorded), len(recorded), len(failing))
+	fmt.Fprintf(out, "%d sessions under %d policies: %d differ, and %d differ on purpose\n",
+		countSessions(recorded), len(recorded), len(failing), all-len(failing))
 	return len(failing) == 0, nil
+}
+
+// unexpected leaves out the sessions that differ on purpose, and counts them by reason.
+func (o *options) unexpected(ctx context.Context, out io.Writer, failing []Policy) (left []Policy, err error) {
+	reasons := map[string]int{}
+	for _, p := range failing {
+		_, said, err := o.judge(ctx, []Policy{p})
+		if err != nil {
+			return nil, err
+		}
+		if why := onPurpose(&p, said); why != "" {
+			reasons[why]++
+			continue
+		}
+		left = append(left, p)
+	}
+	for why, n := range reasons {
+		fmt.Fprintf(out, "differ on purpose: %d by %s\n", n, why)
+	}
+	return left, nil
 }
 
 // failing finds the sessions on which Gatepost disagrees, each as a policy with

@@ -1,9 +1,14 @@
 package main
 
-import "strings"
+import (
+	"bytes"
+	"strings"
 
-// Known differences, each a fault of sendmail. README.md shows them; keep the two
-// lists the same. One is not here, since the generator leaves it out: senders in a
+	"gatepost/internal/dns/dnsfake"
+)
+
+// Known differences: faults of sendmail, or on purpose. README.md shows them; keep
+// the two lists the same. One is not here, since the generator leaves it out: senders in a
 // literal that is no address, [300.1.1.1].
 
 // notOverSMTP says whether a session cannot be held, by a fault that is known.
@@ -15,4 +20,61 @@ import "strings"
 func notOverSMTP(s *Session) bool {
 	v := s.Expected.Connect
 	return v.refuses() && strings.Contains(v.Text, "%")
+}
+
+// onPurpose says why Gatepost differs, for a policy with one session and what was
+// said of it; "" where there is no reason.
+//
+// "A circle of aliases": a name that leads back to itself cannot be asked for, so
+// mail waits; sendmail says that it does not exist.
+//
+// "A route that stays": a local part with @, % or ! that was not followed is
+// remote for Gatepost, because the mail server may follow it.
+//
+// "A literal in a path": host![IPv6:...]!user is refused by both, by sendmail
+// for its colons.
+func onPurpose(p *Policy, said []byte) string {
+	waits := bytes.Contains(said, []byte("got 451 4.1.8")) || bytes.Contains(said, []byte("got 450 4.4.0"))
+	denied := bytes.Contains(said, []byte("expected accept, got 550 5.7.1 Relaying denied"))
+	refused := bytes.Contains(said, []byte("expected 553 5.1.")) && bytes.Contains(said, []byte("got 550 5.7.1 Relaying denied"))
+	switch {
+	case waits && hasCircle(p.DNS):
+		return "a circle of aliases"
+	case denied && routes(p.Sessions[0].RcptTo):
+		return "a route that stays"
+	case refused && strings.Contains(strings.Join(p.Sessions[0].RcptTo, " "), "]!"):
+		return "a literal in a path"
+	}
+	return ""
+}
+
+// hasCircle tells whether an alias leads back to itself.
+func hasCircle(zone dnsfake.Zone) bool {
+	for name := range zone {
+		at := name
+		for range len(zone) + 1 {
+			at = strings.ToLower(strings.TrimSuffix(at, "."))
+			alias := zone[at].CNAME
+			if alias == "" {
+				at = ""
+				break
+			}
+			at = alias
+		}
+		if at != "" {
+			return true
+		}
+	}
+	return false
+}
+
+// routes tells whether a recipient's local part has a routing character.
+func routes(recipients []string) bool {
+	for _, r := range recipients {
+		text := strings.Trim(r, "<>")
+		if at := strings.LastIndexByte(text, '@'); at > 0 && strings.ContainsAny(text[:at], "@%!") {
+			return true
+		}
+	}
+	return false
 }
