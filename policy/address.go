@@ -105,7 +105,9 @@ func (q *inquiry) canonUUCP(ctx context.Context, domain, host string) (string, r
 	}
 	name, known := q.canonName(ctx, host)
 	if literal && known == isFound {
-		name, known = q.nameOfLiteral(ctx, host)
+		if name, known = q.nameOfLiteral(ctx, host); known == isFound {
+			return name, notAsked, nil
+		}
 	}
 	switch {
 	case known == isFound:

@@ -175,6 +175,9 @@ func hiddenRoute(ctx context.Context, q *inquiry) (outcome, error) {
 		routing = "@%!"
 	}
 	a := q.recipient
+	if a.local == "" { // "" in quotes: no pattern of the rule set takes it
+		return leavePart, nil
+	}
 	if !strings.ContainsAny(a.local, routing) {
 		return noOpinion, nil
 	}

@@ -31,21 +31,38 @@ func notOverSMTP(s *Session) bool {
 // "A route that stays": a local part with @, % or ! that was not followed is
 // remote for Gatepost, because the mail server may follow it.
 //
-// "A literal in a path": host![IPv6:...]!user is refused by both, by sendmail
-// for its colons.
+// "A literal in a path": host![IPv6:...]!user is no address for sendmail because of
+// its colons; Gatepost judges it.
+//
+// "An alias of one label": sendmail takes aliases one at a time and asks for no
+// name of one label; Gatepost has what the DNS makes of the whole chain.
 func onPurpose(p *Policy, said []byte) string {
-	waits := bytes.Contains(said, []byte("got 451 4.1.8")) || bytes.Contains(said, []byte("got 450 4.4.0"))
-	denied := bytes.Contains(said, []byte("expected accept, got 550 5.7.1 Relaying denied"))
-	refused := bytes.Contains(said, []byte("expected 553 5.1.")) && bytes.Contains(said, []byte("got 550 5.7.1 Relaying denied"))
+	addresses := p.Sessions[0].MailFrom + strings.Join(p.Sessions[0].RcptTo, " ")
+	waits := bytes.Contains(said, []byte("got 451 4.1.8")) || bytes.Contains(said, []byte("got 450 4."))
+	denied := bytes.Contains(said, []byte("got 550 5.7.1 Relaying denied"))
 	switch {
 	case waits && hasCircle(p.DNS):
 		return "a circle of aliases"
+	case strings.Contains(addresses, "[IPv6:") && strings.Contains(addresses, "]!"):
+		return "a literal in a path"
 	case denied && routes(p.Sessions[0].RcptTo):
 		return "a route that stays"
-	case refused && strings.Contains(strings.Join(p.Sessions[0].RcptTo, " "), "]!"):
-		return "a literal in a path"
+	case aliasOfOneLabel(p.DNS):
+		return "an alias of one label"
 	}
 	return ""
+}
+
+// aliasOfOneLabel tells whether an alias leads to a name of one label, and from
+// there to another.
+func aliasOfOneLabel(zone dnsfake.Zone) bool {
+	for _, r := range zone {
+		next := strings.ToLower(strings.TrimSuffix(r.CNAME, "."))
+		if next != "" && !strings.Contains(next, ".") && zone[next].CNAME != "" {
+			return true
+		}
+	}
+	return false
 }
 
 // hasCircle tells whether an alias leads back to itself.

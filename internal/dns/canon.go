@@ -45,7 +45,7 @@ func Canonify(ctx context.Context, r Resolver, hosts *Hosts, ownDomain, name str
 		if !sameName(ans.Name, canonical) { // an alias; kept as written if not
 			canonical = ans.Name
 			if !strings.Contains(canonical, ".") {
-				return given, nil
+				return given, failed
 			}
 		}
 		if !ans.Empty() {
