@@ -112,17 +112,19 @@ func (q *inquiry) envelopeFrom(ctx context.Context) (string, error) {
 
 // dropDuplicate makes user%one@two user@one where both are local (rule set final).
 func (q *inquiry) dropDuplicate(ctx context.Context, a *address) error {
-	percent := strings.LastIndexByte(a.local, '%')
-	if percent <= 0 || a.domain == "" {
-		return nil
-	}
-	behind := a.local[percent+1:]
-	for _, name := range []string{a.domain, behind} {
-		if local, err := q.isLocal(ctx, name); err != nil || !local {
-			return err
+	for a.domain != "" {
+		percent := strings.LastIndexByte(a.local, '%')
+		if percent <= 0 {
+			return nil
 		}
+		behind := a.local[percent+1:]
+		for _, name := range []string{a.domain, behind} {
+			if local, err := q.isLocal(ctx, name); err != nil || !local {
+				return err
+			}
+		}
+		a.local, a.domain = a.local[:percent], behind
 	}
-	a.local, a.domain = a.local[:percent], behind
 	return nil
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"net/netip"
 	"strings"
 
 	"gatepost/internal/dns/dnsfake"
@@ -47,10 +48,28 @@ func onPurpose(p *Policy, said []byte) string {
 		return "a literal in a path"
 	case denied && routes(p.Sessions[0].RcptTo):
 		return "a route that stays"
+	case hasOddLiteral(addresses):
+		return "a literal that is no address"
 	case aliasOfOneLabel(p.DNS):
 		return "an alias of one label"
 	}
 	return ""
+}
+
+// hasOddLiteral tells whether something in brackets is no IPv4 address, such as
+// [10.1.2].
+func hasOddLiteral(addresses string) bool {
+	for rest := addresses; ; {
+		_, after, found := strings.Cut(rest, "[")
+		if !found {
+			return false
+		}
+		var text string
+		text, rest, _ = strings.Cut(after, "]")
+		if _, err := netip.ParseAddr(text); err != nil && !strings.HasPrefix(text, "IPv6:") {
+			return true
+		}
+	}
 }
 
 // aliasOfOneLabel tells whether an alias leads to a name of one label, and from
