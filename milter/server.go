@@ -53,6 +53,10 @@ type Config struct {
 	// conncontrol.
 	Clients *clients.Counts
 
+	// Counting, if set, tells whether the policy in force looks at the counts; they
+	// are not kept while it does not.
+	Counting func() bool
+
 	Log *slog.Logger // nil: nothing is logged
 
 	// Timeout bounds one decision; on expiry the answer is 451. It must be below

@@ -47,7 +47,8 @@ func (s *session) NewConnection(lib.Modifier) error {
 
 // arrive counts the client's connection.
 func (s *session) arrive() {
-	if clients := s.server.cfg.Clients; clients != nil && s.facts.Conn.Addr.IsValid() {
+	wanted := s.server.cfg.Counting == nil || s.server.cfg.Counting()
+	if clients := s.server.cfg.Clients; clients != nil && wanted && s.facts.Conn.Addr.IsValid() {
 		s.counts = true
 		s.facts.Conn.Rate, s.facts.Conn.Open = clients.Begin(s.facts.Conn.Addr)
 	}

@@ -102,6 +102,10 @@ func New(c Config) (*Policy, error) {
 	return p, nil
 }
 
+// CountsClients tells whether the policy looks at how many connections a client
+// has made.
+func (p *Policy) CountsClients() bool { return p.features.RateControl.On || p.features.ConnControl.On }
+
 // Decide answers what is to happen at a stage. It has no error result: a lookup
 // that could not be made becomes a verdict, in inquiry.run.
 func (p *Policy) Decide(ctx context.Context, at Stage, f *Facts) Decision {

@@ -92,6 +92,7 @@ func (d *daemon) start(ctx context.Context, cfg *config.Config, listeners []net.
 		Policy:   func() milter.Decider { return d.engine.Policy() },
 		Observe:  d.engine.Observe,
 		Clients:  d.clients,
+		Counting: func() bool { return d.engine.Policy().CountsClients() },
 		Log:      d.log.Logger,
 		Timeout:  cfg.Milter.Timeout,
 		MaxConns: cfg.Milter.MaxConnections,
