@@ -24,10 +24,9 @@ func newCandidates(c *policy.Config) *candidates {
 	m.plain, _ = m.naming.strangeName("")
 	m.addresses()
 	m.names()
-	return &candidates{
-		clients: m.clients(), senders: m.senders(), recipients: m.recipients(),
-		helo: m.plain, partial: s.partial || m.plain == "",
-	}
+	all := &candidates{clients: m.clients(), senders: m.senders(), recipients: m.recipients(), helo: m.plain}
+	all.partial = s.partial || m.plain == ""
+	return all
 }
 
 // maker makes candidates.
@@ -70,7 +69,7 @@ func (m *maker) names() {
 // name, which may be an alias of another.
 func (m *maker) clients() []client {
 	var all []client
-	for _, name := range m.hosts {
+	for _, name := range m.bounded(m.hosts, len(m.addrs)) {
 		for _, a := range m.addrs {
 			all = append(all, client{addr: a, resolve: policy.ResolveOK, name: name})
 		}
@@ -84,16 +83,31 @@ func (m *maker) clients() []client {
 			}
 		}
 	}
-	for _, name := range m.hosts {
-		for _, target := range m.hosts {
+	for _, host := range m.bounded(m.hosts, len(m.hosts)*len(m.addrs)) {
+		// Not a name that is a recipient's domain or a sender's too.
+		name, ok := m.naming.unnamed("alias", host, len(host))
+		for _, target := range m.bounded(m.hosts, len(m.addrs)) {
 			for _, a := range m.addrs {
-				if target != name {
+				if ok && target != host {
 					all = append(all, client{addr: a, resolve: policy.ResolveOK, name: name, alias: target})
 				}
 			}
 		}
 	}
 	return all
+}
+
+// mostPairs bounds the combinations that a list of candidates is made of.
+const mostPairs = 20000
+
+// bounded is as much of a list as may be combined with times others.
+func (m *maker) bounded(list []string, times int) []string {
+	n := max(1, mostPairs/max(1, times))
+	if len(list) <= n {
+		return list
+	}
+	m.survey.partial = true
+	return list[:n]
 }
 
 // senders are the null sender, and where a sender can do good those that do:
@@ -128,7 +142,7 @@ func (m *maker) senders() []string {
 		at("[" + policy.AddrText(a) + "]")
 	}
 	for _, user := range m.survey.users {
-		for _, d := range locals {
+		for _, d := range m.bounded(locals, len(m.survey.users)) {
 			all = append(all, user+"@"+d)
 		}
 	}

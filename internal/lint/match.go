@@ -15,7 +15,7 @@ func (c *collector) neverMatches(k accessKey, e maps.Entry) bool {
 	if why == "" {
 		return false
 	}
-	c.add(e.Source, "entry that can never match", "key %q never matches: %s", written(k.tag)+k.rest, why)
+	c.add(e.Source, "entry that can never match", "key %q never matches: %s", written(k.tag)+upperIPv6(k.rest), why)
 	return true
 }
 

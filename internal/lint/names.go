@@ -85,7 +85,8 @@ func nameJobs(in *Input) []nameJob {
 			continue
 		}
 		for word, e := range class.table.Text.All() {
-			if name := strings.TrimPrefix(word, "."); askable(name) {
+			name := strings.TrimPrefix(word, ".")
+			if askable(name) && (name == word || class.where == "relay-domains") {
 				jobs = append(jobs, nameJob{name: name, where: class.where, source: e.Source})
 			}
 			if len(jobs) >= maxNames {

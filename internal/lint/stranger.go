@@ -110,14 +110,23 @@ func (n *naming) strangeName(entry string) (string, bool) {
 		bases = []string{base}
 	}
 	for _, base := range bases {
-		for i := range 50 {
-			name := "stranger." + base
-			if i > 0 {
-				name = fmt.Sprintf("stranger%d.%s", i+1, base)
-			}
-			if !n.host(name, len(entry)) {
-				return name, true
-			}
+		if name, ok := n.unnamed("stranger", base, len(entry)); ok {
+			return name, true
+		}
+	}
+	return "", false
+}
+
+// unnamed puts a label before base, and a number behind it if need be, so that no
+// entry longer than allowed names the host.
+func (n *naming) unnamed(label, base string, allowed int) (string, bool) {
+	for i := range 50 {
+		name := label + "." + base
+		if i > 0 {
+			name = fmt.Sprintf("%s%d.%s", label, i+1, base)
+		}
+		if !n.host(name, allowed) {
+			return name, true
 		}
 	}
 	return "", false

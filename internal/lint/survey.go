@@ -67,10 +67,9 @@ func newSurvey(c *policy.Config) *survey {
 
 func (s *survey) add(list *[]string, word string) {
 	switch {
-	case slices.Contains(*list, word):
 	case len(*list) >= most:
 		s.partial = true
-	default:
+	case !slices.Contains(*list, word):
 		*list = append(*list, word)
 	}
 }
@@ -85,14 +84,16 @@ func (s *survey) suffix(name string) {
 
 // net notes a prefix if strangers can have addresses below it.
 func (s *survey) net(p prefix) {
-	if !p.short() || slices.ContainsFunc(s.prefixes, func(q prefix) bool { return q.v6 == p.v6 && slices.Equal(q.parts, p.parts) }) {
+	if !p.short() {
 		return
 	}
-	if len(s.prefixes) >= most {
+	same := func(q prefix) bool { return q.v6 == p.v6 && slices.Equal(q.parts, p.parts) }
+	switch {
+	case len(s.prefixes) >= most:
 		s.partial = true
-		return
+	case !slices.ContainsFunc(s.prefixes, same):
+		s.prefixes = append(s.prefixes, p)
 	}
-	s.prefixes = append(s.prefixes, p)
 }
 
 // relayMember takes a member of relay-domains: the beginning of addresses, or the end of names.

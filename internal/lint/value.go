@@ -100,7 +100,11 @@ func (c *collector) skipEntry(k accessKey, e maps.Entry) {
 // a mistake.
 func (c *collector) text(e maps.Entry, v string) {
 	if word := meant(v); word != "" {
-		c.add(e.Source, "value with a mistake", "the value %q is not %s but an error text, as the value goes to the end of the line; write %s alone%s", v, word, word, moreThan(word))
+		why := ""
+		if _, more := cutFold(v, word); more {
+			why = ", as the value goes to the end of the line"
+		}
+		c.add(e.Source, "value with a mistake", "the value %q is not %s but an error text%s; write %s alone%s", v, word, why, word, moreThan(word))
 		return
 	}
 	body, enhanced := errorBody(v)

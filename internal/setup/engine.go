@@ -23,6 +23,7 @@ type Engine struct {
 
 	mu       sync.Mutex    // one change at a time
 	reopened chan struct{} // a reload opened other tables
+	renewed  chan struct{} // there is another policy
 	failed   atomic.Bool   // the last reload or rebuild did not succeed
 }
 
@@ -34,7 +35,7 @@ func Open(ctx context.Context, cfg *config.Config, log *slog.Logger) (*Engine, e
 }
 
 func open(ctx context.Context, cfg *config.Config, log *slog.Logger, h host) (*Engine, error) {
-	e := &Engine{log: log, host: h, metrics: newMetrics(), reopened: make(chan struct{}, 1)}
+	e := &Engine{log: log, host: h, metrics: newMetrics(), reopened: make(chan struct{}, 1), renewed: make(chan struct{}, 1)}
 	s, err := e.build(ctx, cfg)
 	if err != nil {
 		return nil, err
@@ -88,11 +89,15 @@ func (e *Engine) reload(ctx context.Context, load func() (*config.Config, error)
 	return e.build(ctx, cfg)
 }
 
-// Run follows the edits of the tables until ctx ends.
+// Run follows the edits of the tables until ctx ends, and searches each policy
+// for an open relay.
 func (e *Engine) Run(ctx context.Context) {
+	var reviews sync.WaitGroup
+	reviews.Go(func() { e.review(ctx) })
 	for ctx.Err() == nil {
 		e.watch(ctx)
 	}
+	reviews.Wait()
 }
 
 // watch follows the tables of the state in force until a reload opens others.
@@ -135,7 +140,11 @@ func (e *Engine) swap(s *state) {
 	}
 	s.since = time.Now()
 	e.current.Store(s)
-	if s.cfg.Features.PromiscuousRelay {
+	select {
+	case e.renewed <- struct{}{}:
+	default:
+	}
+	if s.cfg.Features.PromiscuousRelay && !s.cfg.Accepts("promiscuous_relay") {
 		e.log.Warn("features.promiscuous_relay is on: Gatepost lets every client relay, so the mail server must have relay checks of its own")
 	}
 }
