@@ -348,3 +348,11 @@ func TestLargePolicy(t *testing.T) {
 		t.Error("the result says that the search was complete")
 	}
 }
+
+// hanging is a DNS that does not answer.
+type hanging struct{}
+
+func (hanging) Lookup(ctx context.Context, _ string, _ dns.Type) (dns.Answer, error) {
+	<-ctx.Done()
+	return dns.Answer{}, ctx.Err()
+}
