@@ -231,10 +231,17 @@ func (r *checkReport) print(w io.Writer, asJSON bool) error {
 			fmt.Fprintf(&b, "    %s\n", program.Printable(l.Command))
 		}
 	}
-	fmt.Fprintf(&b, "%d errors, %d warnings", r.errors, warnings)
+	b.WriteString(counted(r.errors, "error") + ", " + counted(warnings, "warning"))
 	if r.proof != "" {
 		b.WriteString("; " + r.proof)
 	}
 	_, err := io.WriteString(w, b.String()+"\n")
 	return err
+}
+
+func counted(n int, word string) string {
+	if n != 1 {
+		word += "s"
+	}
+	return fmt.Sprintf("%d %s", n, word)
 }

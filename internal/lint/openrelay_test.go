@@ -185,7 +185,7 @@ func octet(first int) []string {
 // sessions of strangers at random: none of them may be accepted.
 func TestAgainstSampling(t *testing.T) {
 	open, closed, asked := 0, 0, 0
-	for seed := range uint64(600) {
+	for seed := range uint64(300) {
 		r := rand.New(rand.NewPCG(seed, 1))
 		s := randomSite(r)
 		c := s.config(t)

@@ -1,0 +1,181 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"gatepost/internal/config"
+	"gatepost/internal/dns/dnsfake"
+	"gatepost/internal/dns/dnstest"
+)
+
+// checkZone has every name of the example policy.
+func checkZone() dnsfake.Zone {
+	zone := officeZone()
+	for _, name := range []string{"example.com", "mail.example.com", "example.net", "partner.example", "spam.example", "doubtful.example"} {
+		zone[name] = dnsfake.Records{A: []string{"198.51.100.40"}}
+	}
+	zone["stranger.example"] = dnsfake.Records{MX: []dnsfake.MX{{Preference: 10, Host: "mx.example.com"}}}
+	return zone
+}
+
+// TestCheckExample: the example policy is no open relay, and nothing is wrong with it.
+func TestCheckExample(t *testing.T) {
+	file := office(t, dnstest.Serve(t, checkZone()))
+	got := call(t, "check", "--config", file)
+	if got.code != 0 || !strings.HasPrefix(got.out, "0 errors, 0 warnings; no open relay (") || got.stderr != "" {
+		t.Errorf("gatepost check of the example gave %+v, want no findings", got)
+	}
+}
+
+// TestCheckFindings has one line for each finding, then the summary.
+func TestCheckFindings(t *testing.T) {
+	file := office(t, dnstest.Serve(t, checkZone()))
+	dir := filepath.Dir(file)
+	prepend(t, filepath.Join(dir, "mail/access"), "Connect:192.0.2.0/24\tREJECT\nFrom:gone.invalid\tREJECT # why\nTo:gone.invalid\tRELAY\nFrom:gone.invalid\tOK\n")
+	got := call(t, "check", "--config", file)
+	want := strings.ReplaceAll(`DIR/mail/access:1: warning: key "Connect:192.0.2.0/24" never matches: there is no CIDR notation; write Connect:192.0.2
+DIR/mail/access:2: warning: the value "REJECT # why" is not REJECT but an error text, as the value goes to the end of the line; write REJECT alone, or ERROR:5.7.1:"550 text" for a text
+DIR/mail/access:4: warning: key "From:gone.invalid" stands in line 2 already, the first one counts; skipped
+DIR/mail/access:3: warning: gone.invalid (To:) is not in the DNS: it has neither an address nor a mail exchanger
+0 errors, 4 warnings; no open relay (`, "DIR", dir)
+	if got.code != 0 || !strings.HasPrefix(got.out, want) {
+		t.Errorf("gatepost check gave %+v, want 0 and\n%s", got, want)
+	}
+
+	asJSON := call(t, "check", "--json", "--config", file)
+	var report struct {
+		Findings []struct {
+			Severity, File, Check, Text string
+			Line                        int
+		}
+		Errors, Warnings int
+	}
+	if err := json.Unmarshal([]byte(asJSON.out), &report); err != nil {
+		t.Fatalf("--json printed %s: %v", asJSON.out, err)
+	}
+	if len(report.Findings) != 4 || report.Warnings != 4 || report.Errors != 0 || report.Findings[0].Line != 1 || report.Findings[0].File != dir+"/mail/access" {
+		t.Errorf("--json printed %s", asJSON.out)
+	}
+}
+
+// TestCheckLoadErrors: what cannot be loaded ends with 1, and names the line.
+func TestCheckLoadErrors(t *testing.T) {
+	server := dnstest.Serve(t, checkZone())
+	for _, tc := range []struct {
+		name  string
+		spoil func(file string) error
+		want  string
+	}{
+		{"configuration", func(file string) error { return os.WriteFile(file, []byte("\naccept_risk = \"open\"\nx = 1\n"), 0o600) },
+			"error: FILE:2: accept_risk is \"open\", expected \"open_relay\""},
+		{"no configuration", os.Remove, "error: cannot read the configuration: open FILE: no such file"},
+		{"access table", func(file string) error {
+			return os.WriteFile(filepath.Join(filepath.Dir(file), "mail/access"), []byte("From:a.org\tOK\nFrom:b.org\tERROR:\n"), 0o600)
+		}, "DIR/mail/access:2: "},
+		{"table that is not there", func(file string) error { return os.Remove(filepath.Join(filepath.Dir(file), "mail/access")) }, "error: table access: "},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			file := office(t, server)
+			if err := tc.spoil(file); err != nil {
+				t.Fatal(err)
+			}
+			got := call(t, "check", "--config", file)
+			want := strings.NewReplacer("FILE", file, "DIR", filepath.Dir(file)).Replace(tc.want)
+			if got.code != 1 || !strings.Contains(got.out, want) || !strings.Contains(got.out, ", 0 warnings\n") {
+				t.Errorf("gatepost check gave %+v, want 1 and %q", got, want)
+			}
+		})
+	}
+	if got := call(t, "check", "what"); got.code != 2 {
+		t.Errorf("gatepost check with an argument gave %+v, want 2", got)
+	}
+}
+
+// TestCheckOpenRelay runs the command lines that are printed for open relays.
+func TestCheckOpenRelay(t *testing.T) {
+	server := dnstest.Serve(t, checkZone())
+	const features = "blocklist_recipients = true "
+	for _, tc := range []struct {
+		name   string
+		change []string
+		access string
+		at     string // where the finding stands
+	}{
+		{"an octet", nil, "Connect:11\tRELAY\n", "mail/access:1"},
+		{"a /32", nil, "Connect:IPv6:2a00:1450\tRELAY\n", "mail/access:1"},
+		{"clients below a suffix", nil, "Connect:com\tRELAY\n", "mail/access:1"},
+		{"recipients below a suffix", nil, "To:co.uk\tRELAY\n", "mail/access:1"},
+		{"promiscuous_relay", []string{features, "promiscuous_relay = true #"}, "", "gatepost.toml"},
+		{"relay_local_from", []string{features, "relay_local_from = true #"}, "", "gatepost.toml"},
+		{"relay_mail_from", []string{features, "relay_mail_from = [\"domain\"] #"}, "From:friend.example\tRELAY\n", "mail/access:1"},
+		{"relay_based_on_MX", []string{features, "relay_based_on_MX = true #"}, "", "gatepost.toml"},
+		{"delay_checks", []string{features, "delay_checks = true #"}, "Connect:11\tREJECT\nFrom:friend.example\tOK\nConnect:org\tRELAY\n", "mail/access:3"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			file := office(t, server, tc.change...)
+			prepend(t, filepath.Join(filepath.Dir(file), "mail/access"), tc.access)
+			got := call(t, "check", "--config", file)
+			if got.code != 1 || !strings.Contains(got.out, "; open relay\n") {
+				t.Fatalf("gatepost check gave %+v, want 1 and an open relay", got)
+			}
+			at := filepath.Join(filepath.Dir(file), tc.at)
+			if at == file {
+				at += ":" + strconv.Itoa(config.KeyLine(file, "features."+tc.name))
+			}
+			at += ": error: open relay: "
+			commands := 0
+			for line := range strings.Lines(got.out) {
+				if command, ok := strings.CutPrefix(line, "    "); ok {
+					commands++
+					shows(t, strings.TrimSpace(command))
+				}
+			}
+			if commands == 0 || !strings.Contains(got.out, at) {
+				t.Errorf("gatepost check printed %d commands, want one or more, and %q\n%s", commands, at, got.out)
+			}
+
+			file = office(t, server, append(tc.change, "# accept_risk = ", "accept_risk = ")...)
+			prepend(t, filepath.Join(filepath.Dir(file), "mail/access"), tc.access)
+			wanted := call(t, "check", "--config", file)
+			if wanted.code != 0 || !strings.Contains(wanted.out, ": warning: open relay: ") {
+				t.Errorf("with accept_risk gatepost check gave %+v, want 0 and the finding as a warning", wanted)
+			}
+		})
+	}
+}
+
+// shows runs a command line as a shell would, and looks for acceptance at each stage.
+func shows(t *testing.T, command string) {
+	t.Helper()
+	words, err := exec.Command("sh", "-c", `for w in `+command+`; do printf '%s\n' "$w"; done`).Output()
+	if err != nil {
+		t.Fatalf("%s: %v", command, err)
+	}
+	args := strings.Split(strings.TrimSuffix(string(words), "\n"), "\n")
+	if args[0] != programName || args[1] != "explain" {
+		t.Fatalf("the command is %q", args)
+	}
+	got := call(t, append([]string{"explain", "--json"}, args[2:]...)...)
+	var report struct {
+		Stages []struct{ Stage, Action string }
+	}
+	if err := json.Unmarshal([]byte(got.out), &report); err != nil {
+		t.Fatalf("%s: %v\n%s%s", command, err, got.out, got.stderr)
+	}
+	last := ""
+	for _, s := range report.Stages {
+		last = s.Stage
+		if s.Action != "accept" {
+			t.Errorf("%s: %s at %s, want accept", command, s.Action, s.Stage)
+		}
+	}
+	if last != "rcpt" {
+		t.Errorf("%s: the last stage is %q, want rcpt", command, last)
+	}
+}
