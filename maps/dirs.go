@@ -21,7 +21,9 @@ type directories struct {
 func newDirectories(log *slog.Logger, tables []*Table, notify func() (*fsnotify.Watcher, error)) *directories {
 	d := &directories{log: log, known: map[string]os.FileInfo{}, said: map[string]string{}}
 	for _, t := range tables {
-		d.known[filepath.Dir(t.spec.Path)] = nil
+		for _, file := range t.spec.files() {
+			d.known[filepath.Dir(file)] = nil
+		}
 	}
 	var err error
 	if d.notify, err = notify(); err != nil {

@@ -14,6 +14,7 @@ import (
 // A sighting is what one look at a file shows of it, for comparison with the
 // next look. ctime and inode tell edits apart that keep size and mtime.
 type sighting struct {
+	path         string
 	fault        string // why there is no regular, readable file; the rest is then zero
 	dev, ino     uint64
 	size         int64
@@ -25,7 +26,7 @@ type sighting struct {
 func observe(path string) sighting {
 	f, s, err := openRegular(path)
 	if err != nil {
-		return sighting{fault: err.Error()}
+		return sighting{path: path, fault: err.Error()}
 	}
 	f.Close()
 	return s
@@ -80,7 +81,7 @@ func sightingOf(f *os.File) (sighting, error) {
 	for {
 		switch err := unix.Fstat(int(f.Fd()), &st); err {
 		case nil:
-			return sighting{dev: uint64(st.Dev), ino: uint64(st.Ino), size: st.Size, mtime: st.Mtim, ctime: st.Ctim}, nil
+			return sighting{path: f.Name(), dev: uint64(st.Dev), ino: uint64(st.Ino), size: st.Size, mtime: st.Mtim, ctime: st.Ctim}, nil
 		case unix.EINTR:
 		default:
 			return sighting{}, &os.PathError{Op: "stat", Path: f.Name(), Err: err}
@@ -144,7 +145,7 @@ func isBusy(err error) bool { return errors.Is(err, errLocked) || errors.Is(err,
 func readOnce(path string, lock bool, want *sighting) (contents, error) {
 	f, before, err := openRegular(path)
 	if err != nil {
-		before = sighting{fault: err.Error()}
+		before = sighting{path: path, fault: err.Error()}
 	} else {
 		defer f.Close()
 	}
@@ -177,18 +178,24 @@ func readOnce(path string, lock bool, want *sighting) (contents, error) {
 	return c, nil
 }
 
-// heldElsewhere takes a shared lock, which closing the file gives back. File
-// systems without locks have none to respect.
+// heldElsewhere takes shared locks of both kinds, which closing the file gives
+// back: makemap and postmap lock with flock(2), postmap with fcntl(2) where it is
+// built so and for LMDB. File systems without locks have none to respect.
 func heldElsewhere(f *os.File) bool {
-	for {
-		switch unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB) {
-		case unix.EWOULDBLOCK:
+	flock := func() error { return unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB) }
+	fcntl := func() error {
+		return unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_RDLCK, Whence: io.SeekStart})
+	}
+	for _, lock := range []func() error{flock, fcntl} {
+		err := lock()
+		for err == unix.EINTR {
+			err = lock()
+		}
+		if err == unix.EWOULDBLOCK || err == unix.EACCES {
 			return true
-		case unix.EINTR:
-		default:
-			return false
 		}
 	}
+	return false
 }
 
 // A contentError is a fault in what a file says. Reading it again does not help

@@ -3,6 +3,7 @@ package maps
 import (
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"io/fs"
 	"log/slog"
 	"sync"
@@ -15,31 +16,53 @@ import (
 // Spec says which file a table is and what it must be like.
 type Spec struct {
 	Name     string // as in the configuration: "access"
+	Kind     Kind
 	Path     string
-	Format   Format
-	Optional bool // may be missing at the start, as with sendmail's -o
+	Beside   Beside // the file to read in its place, at times
+	Format   Format // of a text
+	Optional bool   // may be missing at the start, as with sendmail's -o
 	// Check, if set, is asked for each entry when the file is read, with the key in
 	// lower case. Its error refuses the whole file, with file:line in front.
 	Check func(key, value string) error
 }
 
-// Status is a table's state, for the log and the metrics.
+// Beside is a second file of the same table: the text that a database is made of,
+// or the database that is made of a text. The zero value stands for none.
+type Beside struct {
+	Kind Kind
+	Path string
+	// IfNewer has it read when it was written after the table's own file. In any
+	// case it is read when that file does not exist.
+	IfNewer bool
+}
+
+// Status is a table's state, for the log, the metrics and gatepost status.
 type Status struct {
-	Name, Path  string
+	Name        string
+	Kind        Kind
+	Path        string // the file as configured, or the address of a server
+	Reading     string // the file that is read, when that is another one
 	Entries     int
-	Bytes       int64
-	LoadedAt    time.Time // when the file was last read without a fault; zero: never
+	Bytes       int64     // what is kept of it
+	LoadedAt    time.Time // when it was last read without a fault; zero: never
 	Missing     bool      // optional, and was never there
 	Problems    int       // lines skipped or doubtful in what is in force
 	LastError   error     // why the file as it is now is not in force; nil when it is
 	LastErrorAt time.Time // when that was first seen
 }
 
+// reading is what the last good reading of a file gave.
+type reading struct {
+	Snapshot
+	sum  uint64 // of the file's bytes
+	file string
+}
+
 // A Table is a file and its last good snapshot. It is safe for concurrent use.
 type Table struct {
 	spec Spec
 	log  *slog.Logger
-	text atomic.Pointer[Text]
+	now  atomic.Pointer[reading]
 
 	loading sync.Mutex // one reading at a time; held for as long as that takes
 
@@ -55,8 +78,8 @@ type Table struct {
 // log gets the problems, and later what Reload and Watch find.
 func Open(spec Spec, log *slog.Logger) (*Table, error) {
 	t := &Table{spec: spec, log: log.With("table", spec.Name, "path", spec.Path)}
-	t.status = Status{Name: spec.Name, Path: spec.Path}
-	t.text.Store(NewClass(spec.Path, nil))
+	t.status = Status{Name: spec.Name, Kind: spec.Kind, Path: spec.Path}
+	t.now.Store(&reading{Snapshot: NewClass(spec.Path, nil), sum: maphash.String(fileSeed, ""), file: spec.Path})
 	if r := t.load(askPatient, nil); r.err != nil {
 		return nil, fmt.Errorf("table %s: %w", spec.Name, r.err)
 	}
@@ -70,7 +93,10 @@ func Open(spec Spec, log *slog.Logger) (*Table, error) {
 }
 
 // Snapshot is the table as it stands: the last good reading.
-func (t *Table) Snapshot() *Text { return t.text.Load() }
+func (t *Table) Snapshot() Snapshot { return t.now.Load().Snapshot }
+
+// Map is what a policy is to ask: the snapshot.
+func (t *Table) Map() Map { return t.Snapshot() }
 
 // Status is the table's state.
 func (t *Table) Status() Status {
@@ -104,7 +130,7 @@ func (t *Table) load(how insistence, want *sighting) loadResult {
 	t.loading.Lock()
 	defer t.loading.Unlock()
 	start := time.Now()
-	c, err := readFile(t.spec.Path, how, want)
+	c, err := readFile(t.spec.current(), how, want)
 	if isBusy(err) && how != askPatient {
 		return loadResult{err: err}
 	}
@@ -119,7 +145,7 @@ func (t *Table) load(how insistence, want *sighting) loadResult {
 	}
 	var changed bool
 	if err == nil {
-		changed, err = t.take(c.data, start)
+		changed, err = t.take(c, start)
 	}
 	if err != nil {
 		t.failed(err)
@@ -143,56 +169,66 @@ func (t *Table) neverThere(err error) bool {
 	return true
 }
 
-// take puts a text into force, unless it is the one in force or is refused.
-func (t *Table) take(data string, start time.Time) (changed bool, err error) {
-	old := t.text.Load()
-	text := old
-	if t.Status().LoadedAt.IsZero() || data != old.data {
-		if text, err = t.parse(data); err != nil {
+// take puts what was read into force, unless it is in force or is refused.
+func (t *Table) take(c contents, start time.Time) (changed bool, err error) {
+	old, next := t.now.Load(), t.now.Load()
+	sum := maphash.String(fileSeed, c.data)
+	if t.Status().LoadedAt.IsZero() || sum != old.sum || c.seen.path != old.file {
+		if next, err = t.parse(c, sum); err != nil {
 			return false, &contentError{err}
 		}
-		changed = data != old.data
+		changed = sum != old.sum
 	}
-	t.text.Store(text)
-	first, recovered := t.succeeded(text, start)
+	t.now.Store(next)
+	first, recovered := t.succeeded(next, start)
 	if recovered {
 		t.log.Info("table file is good again")
 	}
+	if changed && next.file != t.spec.Path && (first || next.file != old.file) {
+		t.log.Warn("a file beside the table's is read in its place, since it is newer or the only one", "reading", next.file)
+	}
 	if first || changed {
-		t.announce(old, text, start)
+		t.announce(old, next, start)
 	}
 	return changed, nil
 }
 
-// parse makes a snapshot of a text and has each entry checked. A panic while
+// parse makes a snapshot of a file and has each entry checked. A panic while
 // doing so is one table's misfortune and must not end the daemon.
-func (t *Table) parse(data string) (text *Text, err error) {
+func (t *Table) parse(c contents, sum uint64) (next *reading, err error) {
+	file := c.seen.path
 	defer func() {
 		if r := recover(); r != nil {
-			text, err = nil, fmt.Errorf("%s: fault in the program while reading: %v", t.spec.Path, r)
+			next, err = nil, fmt.Errorf("%s: fault in the program while reading: %v", file, r)
 		}
 	}()
-	if text, err = parseText(t.spec.Path, t.spec.Format, data); err != nil || t.spec.Check == nil {
-		return text, err
+	snapshot, err := t.spec.parse(t.spec.kindOf(file), file, c.data)
+	if err != nil {
+		return nil, err
 	}
-	for key, entry := range text.All() {
-		if err := t.spec.Check(key, entry.Value); err != nil {
-			return nil, fmt.Errorf("%s: %w", entry.Source, err)
+	if t.spec.Check != nil {
+		for key, entry := range snapshot.All() {
+			if err := t.spec.Check(key, entry.Value); err != nil {
+				return nil, fmt.Errorf("%s: %w", entry.at(key), err)
+			}
 		}
 	}
-	return text, nil
+	return &reading{snapshot, sum, file}, nil
 }
 
 // succeeded brings the status up to date.
-func (t *Table) succeeded(text *Text, start time.Time) (first, recovered bool) {
+func (t *Table) succeeded(r *reading, start time.Time) (first, recovered bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	first, recovered = !t.existed, t.status.LastError != nil
 	t.existed = true
+	_, problems := r.Problems()
 	t.status = Status{
-		Name: t.spec.Name, Path: t.spec.Path,
-		Entries: text.Len(), Bytes: int64(len(text.data)), Problems: text.ProblemCount(),
-		LoadedAt: start,
+		Name: t.spec.Name, Kind: t.spec.kindOf(r.file), Path: t.spec.Path,
+		Entries: r.Len(), Bytes: r.Size(), Problems: problems, LoadedAt: start,
+	}
+	if r.file != t.spec.Path {
+		t.status.Reading = r.file
 	}
 	return first, recovered
 }
@@ -214,15 +250,16 @@ func (t *Table) failed(err error) {
 }
 
 // announce logs what was put into force, with its problems.
-func (t *Table) announce(old, text *Text, start time.Time) {
-	t.log.Info("table read", "entries", text.Len(), "problems", text.ProblemCount(), "took", time.Since(start))
-	if text.Len() == 0 && old.Len() > 0 {
+func (t *Table) announce(old, r *reading, start time.Time) {
+	first, problems := r.Problems()
+	t.log.Info("table read", "entries", r.Len(), "problems", problems, "took", time.Since(start))
+	if r.Len() == 0 && old.Len() > 0 {
 		t.log.Warn("table has become empty", "entries_before", old.Len())
 	}
-	for _, p := range text.problems {
+	for _, p := range first {
 		t.log.Warn("problem in table", "at", p.Source.String(), "problem", p.Text)
 	}
-	if more := text.ProblemCount() - len(text.problems); more > 0 {
+	if more := problems - len(first); more > 0 {
 		t.log.Warn("more problems in table, not listed", "count", more)
 	}
 }

@@ -29,13 +29,19 @@ func normalTiming() timing {
 	}
 }
 
-// Watch follows the tables' files until ctx is done: an edit is in force less than
+// Watch follows the maps until ctx is done: an edit of a file is in force less than
 // a second after the last write. It is told by the file system where that works,
 // and looks for itself everywhere, for NFS and its like. A file is read when it has
 // been at rest for 200 ms, so that a half-written one never is; one that is written
-// without a pause keeps the old content in force. changed is called by Watch after
-// each round that put something new into force. A table is watched by one Watch.
-func Watch(ctx context.Context, log *slog.Logger, tables []*Table, changed func()) {
+// without a pause keeps the old content in force. changed is called, never twice at
+// once, after something new was put into force. A map is watched by one Watch.
+func Watch(ctx context.Context, log *slog.Logger, stores []Store, changed func()) {
+	var tables []*Table
+	for _, s := range stores {
+		if t, ok := s.(*Table); ok {
+			tables = append(tables, t)
+		}
+	}
 	watch(ctx, log, tables, changed, normalTiming(), fsnotify.NewWatcher)
 }
 
@@ -91,7 +97,7 @@ func newWatched(t *Table, pace timing) *watched {
 // round looks at all files and reads those at rest.
 func (w *watcher) round(now time.Time) (changed bool) {
 	for _, f := range w.files {
-		if s := observe(f.table.spec.Path); s != f.seen {
+		if s := observe(f.table.spec.current()); s != f.seen {
 			f.seen = s
 			f.disturb(now)
 		}
@@ -200,8 +206,10 @@ func (w *watcher) heard(event fsnotify.Event) {
 		return
 	}
 	for _, f := range w.files {
-		if filepath.Clean(event.Name) == filepath.Clean(f.table.spec.Path) {
-			f.disturb(time.Now())
+		for _, file := range f.table.spec.files() {
+			if filepath.Clean(event.Name) == filepath.Clean(file) {
+				f.disturb(time.Now())
+			}
 		}
 	}
 }

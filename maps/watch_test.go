@@ -470,7 +470,7 @@ func TestWatchEnds(t *testing.T) {
 	ctx, stop := context.WithTimeout(context.Background(), 50*time.Millisecond)
 	defer stop()
 	start := time.Now()
-	Watch(ctx, slog.New(slog.DiscardHandler), []*Table{table}, nil)
+	Watch(ctx, slog.New(slog.DiscardHandler), []Store{table}, nil)
 	if d := time.Since(start); d < 50*time.Millisecond || d > 5*time.Second {
 		t.Errorf("Watch returned after %v, want 50 ms", d)
 	}

@@ -113,9 +113,10 @@ func unquote(s string) string { return strings.ReplaceAll(s, `"`, "") }
 // CheckAccess tells whether an access table entry can be acted on, for use when
 // the table is loaded: sendmail would send garbage for an ERROR: without text or
 // a reply code outside of 4xx and 5xx. Keys with tags of other uses (Spam:,
-// GreetPause:, TLS_Clt: ...) are not looked at. key is in lower case.
+// GreetPause:, TLS_Clt: ...) are not looked at. key is in lower case; a regular
+// expression may stand for any key.
 func CheckAccess(key, val string) error {
-	if t, _, tagged := strings.Cut(key, ":"); tagged && t != "connect" && t != "from" && t != "to" && t != "ipv6" {
+	if t, _, tagged := strings.Cut(key, ":"); tagged && !strings.HasPrefix(key, "/") && t != "connect" && t != "from" && t != "to" && t != "ipv6" {
 		return nil
 	}
 	v := normalise(val)

@@ -3,13 +3,10 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"log/slog"
 	maputil "maps"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -111,11 +108,7 @@ func (r *checkReport) run(c *cli.Context) {
 		r.fault(err)
 		return
 	}
-	in, err := checkInput(cfg, engine)
-	if err != nil {
-		r.fault(err)
-		return
-	}
+	in := checkInput(cfg, engine)
 	r.warn(append(lint.Check(in), resolve(c.Context, in)...))
 	r.prove(c.Context, in)
 }
@@ -141,34 +134,23 @@ func resolve(ctx context.Context, in *lint.Input) []lint.Finding {
 	return lint.Names(ctx, in)
 }
 
-// checkInput reads the tables once more, for what the parser says about them.
-func checkInput(cfg *config.Config, engine *setup.Engine) (*lint.Input, error) {
+// checkInput is what is looked at: the policy in force and the tables it is made of.
+func checkInput(cfg *config.Config, engine *setup.Engine) *lint.Input {
 	in := &lint.Input{Config: cfg, Policy: engine.PolicyConfig()}
+	tables := engine.Tables()
 	for _, one := range []struct {
-		to     *lint.Table
-		from   config.Table
-		format maps.Format
-		on     bool
+		to   *lint.Table
+		from maps.Map
 	}{
-		{&in.Access, cfg.Tables.Access, maps.FormatAccess, cfg.Features.AccessDB},
-		{&in.RelayDomains, cfg.Tables.RelayDomains, maps.FormatClass, true},
-		{&in.LocalHostNames, cfg.Tables.LocalHostNames, maps.FormatClass, true},
+		{&in.Access, tables.Access},
+		{&in.RelayDomains, tables.RelayDomains},
+		{&in.LocalHostNames, tables.LocalHostNames},
 	} {
-		if !one.on {
-			continue
-		}
-		data, err := os.ReadFile(one.from.Path)
-		if errors.Is(err, fs.ErrNotExist) && !one.from.Named {
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		if one.to.Text, one.to.Problems, err = maps.Parse(one.from.Path, one.format, data); err != nil {
-			return nil, err
+		if l, ok := one.from.(lint.Listing); ok {
+			one.to.Text = l
 		}
 	}
-	return in, nil
+	return in
 }
 
 // prove searches for an open relay.

@@ -24,21 +24,6 @@ type Config struct {
 	AcceptRisk          []string  // findings of gatepost check that are wanted; see Risks
 }
 
-// Tables are the administrator's files.
-type Tables struct {
-	Access         Table // access map
-	RelayDomains   Table // class R
-	LocalHostNames Table // class w
-}
-
-// Table is one file. One that the configuration names must exist; the usual
-// files under /etc/mail may be missing, and count as empty then.
-type Table struct {
-	Path  string
-	Named bool
-	Line  int // where gatepost.toml names it; 0 for a default
-}
-
 // Features are sendmail's FEATURE()s that this version acts on.
 type Features struct {
 	AccessDB                  bool // off only by access_db = false
@@ -124,9 +109,11 @@ type Log struct {
 func Default() *Config {
 	return &Config{
 		Tables: Tables{
-			Access:         Table{Path: "/etc/mail/access"},
-			RelayDomains:   Table{Path: "/etc/mail/relay-domains"},
-			LocalHostNames: Table{Path: "/etc/mail/local-host-names"},
+			Access:         Table{Maps: []Map{{Kind: kindText, Path: "/etc/mail/access", Database: "/etc/mail/access.db"}}},
+			RelayDomains:   defaultTable("/etc/mail/relay-domains"),
+			LocalHostNames: defaultTable("/etc/mail/local-host-names"),
+			OnUnavailable:  "tempfail",
+			MaxStale:       10 * time.Second,
 		},
 		Features: Features{AccessDB: true},
 		Milter: Milter{

@@ -77,9 +77,11 @@ output = "syslog"
 	want := &Config{
 		File: path, HostName: "mx.example.com", DontProbeInterfaces: true,
 		Tables: Tables{
-			Access:         Table{Path: "/srv/access", Named: true, Line: 6},
-			RelayDomains:   Table{Path: filepath.Join(filepath.Dir(path), "relay-domains"), Named: true, Line: 7},
-			LocalHostNames: Table{Path: "/etc/mail/local-host-names"},
+			Access:         Table{Maps: []Map{{Kind: "text", Path: "/srv/access"}}, Named: true, Line: 6},
+			RelayDomains:   Table{Maps: []Map{{Kind: "text", Path: filepath.Join(filepath.Dir(path), "relay-domains")}}, Named: true, Line: 7},
+			LocalHostNames: defaultTable("/etc/mail/local-host-names"),
+			OnUnavailable:  "tempfail",
+			MaxStale:       10 * time.Second,
 		},
 		Features: Features{
 			AccessDB: true, AccessSkip: true, AccessLookupDotDomain: true, RelayToFullAddress: true,
@@ -212,7 +214,8 @@ func TestFaults(t *testing.T) {
 		{"boolean in quotes", "dont_probe_interfaces = \"yes\"\n", `FILE:1: dont_probe_interfaces is "yes", expected true or false`},
 
 		{"empty table path", "[tables]\naccess = \"\"\n", `FILE:2: tables.access is "", expected a string such as "/etc/mail/access"`},
-		{"table db", "[tables]\naccess = \"/etc/mail/access.db\"\n", `FILE:2: tables.access is "/etc/mail/access.db", expected the text file that it is made from: reading .db files is not supported by this version`},
+		{"table kind", "[tables]\naccess = \"dbm:/etc/mail/access\"\n", `FILE:2: tables.access is "dbm:/etc/mail/access", expected a path, or one after text:, hash:, btree:, cdb:, lmdb:, cidr: or regex:, or socketmap:, ldap: or redis://`},
+		{"table twice", "[tables]\naccess = [\"/a\",\n\"/a\"]\n", `FILE:3: tables.access[1] is "/a", which stands in the list already`},
 		{"table path with newline", "[tables]\naccess = \"/a\\nb\"\n", `FILE:2: tables.access is "/a\nb", expected no control characters in a path`},
 		{"trusted", "[tables]\ntrusted = \"/x\"\n", `FILE:2: tables.trusted is not supported by this version`},
 

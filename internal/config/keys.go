@@ -80,31 +80,6 @@ func notYet(name string) key {
 	return key{name, func(_ *Config, v value) { v.r.fault(v.path, "%s is not supported by this version", v.path) }}
 }
 
-func tableKeys() []key {
-	table := func(name, example string, at func(*Config) *Table) key {
-		return key{name, func(c *Config, v value) { readTable(at(c), v, example) }}
-	}
-	return []key{
-		table("access", "/etc/mail/access", func(c *Config) *Table { return &c.Tables.Access }),
-		table("relay_domains", "/etc/mail/relay-domains", func(c *Config) *Table { return &c.Tables.RelayDomains }),
-		table("local_host_names", "/etc/mail/local-host-names", func(c *Config) *Table { return &c.Tables.LocalHostNames }),
-		notYet("trusted"),
-	}
-}
-
-func readTable(t *Table, v value, example string) {
-	path, ok := v.file(example)
-	if !ok {
-		return
-	}
-	switch filepath.Ext(path) {
-	case ".db", ".cdb":
-		v.wrong("expected the text file that it is made from: reading %s files is not supported by this version", filepath.Ext(path))
-		return
-	}
-	*t = Table{Path: path, Named: true, Line: v.r.doc.line(v.path)}
-}
-
 func milterKeys() []key {
 	return []key{
 		{"listen", readMilterListen},

@@ -147,15 +147,26 @@ func forbidding(key string) string {
 
 // set gives a key a value: by a new line, or by changing the line that counts.
 func (c *collection) set(key, value string) {
-	t, ok := c.cfg.Access.(table)
-	if !ok || value == "" || !writable(key) {
+	file := editable(maps.Parts(c.cfg.Access))
+	if file == "" || value == "" || !writable(key) {
 		return
 	}
 	if line, there := c.found[asciiLower(key)]; there {
 		c.change(line, value)
 		return
 	}
-	c.add(Edit{Op: Add, Table: tableAccess, File: t.File(), Key: key, New: value})
+	c.add(Edit{Op: Add, Table: tableAccess, File: file, Key: key, New: value})
+}
+
+// editable is the file of the first map that an administrator edits as a text, ""
+// for none.
+func editable(parts []maps.Map) string {
+	for _, m := range parts {
+		if t, ok := m.(table); ok {
+			return t.File()
+		}
+	}
+	return ""
 }
 
 // change gives the line of an answer another value.
@@ -203,14 +214,10 @@ func (c *collection) removeWord(a policy.Answer) {
 	}
 }
 
-// addWord adds a word to the file of a class, the first of the class's tables.
+// addWord adds a word to the first file of a class.
 func (c *collection) addWord(name, word string) {
-	class := c.class(name)
-	if len(class) == 0 || !writable(word) {
-		return
-	}
-	if t, ok := class[0].(table); ok {
-		c.add(Edit{Op: Add, Table: name, File: t.File(), Key: word})
+	if file := editable(c.class(name)); file != "" && writable(word) {
+		c.add(Edit{Op: Add, Table: name, File: file, Key: word})
 	}
 }
 

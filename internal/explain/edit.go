@@ -102,14 +102,27 @@ func (p *patched) Occurrences(key string) []maps.Entry {
 	return p.table.Occurrences(key)
 }
 
-// apply is the configuration after an edit. Where an access line goes, the next
-// one with its key counts.
+// apply is the configuration after an edit.
 func apply(cfg policy.Config, e Edit) policy.Config {
 	switch e.Table {
 	case tableAccess:
-		t, ok := cfg.Access.(table)
-		if !ok {
-			return cfg
+		cfg.Access = applyAccess(cfg.Access, e)
+	case tableRelay:
+		cfg.RelayDomains = applyClass(cfg.RelayDomains, e)
+	case tableLocal:
+		cfg.LocalHostNames = applyClass(cfg.LocalHostNames, e)
+	}
+	return cfg
+}
+
+// applyAccess gives a key of the edited file another line. Where one goes, the next
+// one with its key counts.
+func applyAccess(access maps.Map, e Edit) maps.Map {
+	parts := maps.Parts(access)
+	for i, m := range parts {
+		t, ok := m.(table)
+		if !ok || t.File() != e.File {
+			continue
 		}
 		// The first line counts; only when it goes does it matter whether there are more.
 		lines := []maps.Entry{{Value: e.New, Source: maps.Source{File: e.File}}}
@@ -117,13 +130,10 @@ func apply(cfg policy.Config, e Edit) policy.Config {
 			lines = t.Occurrences(e.Key)
 			lines = lines[min(1, len(lines)):]
 		}
-		cfg.Access = &patched{t, e.Key, lines}
-	case tableRelay:
-		cfg.RelayDomains = applyClass(cfg.RelayDomains, e)
-	case tableLocal:
-		cfg.LocalHostNames = applyClass(cfg.LocalHostNames, e)
+		parts[i] = &patched{t, e.Key, lines}
+		return maps.Chain(parts)
 	}
-	return cfg
+	return access
 }
 
 // applyClass adds a word, or takes one away from the file wherever it stands there.

@@ -11,6 +11,7 @@ package lint
 import (
 	"cmp"
 	"fmt"
+	"iter"
 	"slices"
 
 	"gatepost/internal/config"
@@ -34,10 +35,17 @@ func (f Finding) String() string {
 	return f.Source.String() + ": " + f.Text
 }
 
-// Table is one of the administrator's files, parsed, with what the parser complained about.
+// Table is one of the administrator's tables.
 type Table struct {
-	Text     *maps.Text // nil when the policy has no such table
-	Problems []maps.Problem
+	Text Listing // nil when the policy has no such table
+}
+
+// Listing is a table as far as its entries can be listed: a maps.Snapshot, or a
+// maps.Chain of them.
+type Listing interface {
+	maps.Map
+	All() iter.Seq2[string, maps.Entry]
+	Problems() (first []maps.Problem, all int)
 }
 
 // Input is what is looked at.
@@ -81,14 +89,15 @@ func (c *collector) risk(at maps.Source, check, risk, format string, args ...any
 // problems lists what the parser found: lines that are skipped, keys that stand twice.
 func (c *collector) problems() {
 	for _, t := range []*Table{&c.in.Access, &c.in.RelayDomains, &c.in.LocalHostNames} {
-		for _, p := range t.Problems {
-			c.add(p.Source, "lines that are skipped", "%s", p.Text)
-		}
 		if t.Text == nil {
 			continue
 		}
-		if more := t.Text.ProblemCount() - len(t.Problems); more > 0 && len(t.Problems) > 0 {
-			last := t.Problems[len(t.Problems)-1].Source
+		problems, all := t.Text.Problems()
+		for _, p := range problems {
+			c.add(p.Source, "lines that are skipped", "%s", p.Text)
+		}
+		if more := all - len(problems); more > 0 && len(problems) > 0 {
+			last := problems[len(problems)-1].Source
 			c.add(last, "lines that are skipped", "and %d more lines like these, not listed", more)
 		}
 	}

@@ -17,11 +17,11 @@ import (
 func inputOf(t *testing.T, change func(*config.Config), access, relay, local string) *Input {
 	t.Helper()
 	table := func(name string, format maps.Format, text string) Table {
-		parsed, problems, err := maps.Parse(name, format, []byte(text))
+		parsed, _, err := maps.Parse(name, format, []byte(text))
 		if err != nil {
 			t.Fatal(err)
 		}
-		return Table{parsed, problems}
+		return Table{parsed}
 	}
 	c := config.Default()
 	if change != nil {

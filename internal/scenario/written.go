@@ -237,14 +237,16 @@ func (d *document) sectionTables(cfg *config.Config) (t setup.Tables, err error)
 	if t.LocalHostNames, err = d.table(sectionLocal, maps.FormatClass); err != nil || !cfg.Features.AccessDB {
 		return t, err
 	}
-	if t.Access, err = d.table(sectionAccess, maps.FormatAccess); err != nil {
+	access, err := d.table(sectionAccess, maps.FormatAccess)
+	if err != nil {
 		return t, err
 	}
-	for key, e := range t.Access.All() {
+	for key, e := range access.All() {
 		if err := policy.CheckAccess(key, e.Value); err != nil {
 			return t, &Error{d.file, e.Source.Line, err}
 		}
 	}
+	t.Access = access
 	return t, nil
 }
 

@@ -24,7 +24,7 @@ func (e *Engine) Collect(ch chan<- prometheus.Metric) {
 	gauge("gatepost_policy_generation", "Policies that have been in force since the start.", float64(s.generation))
 	gauge("gatepost_policy_loaded_timestamp_seconds", "When the policy in force was built.", unix(s.since))
 	gauge("gatepost_reload_success", "0 when the last reload or edit could not be taken over, else 1.", truth(!e.failed.Load()))
-	for _, t := range s.tables() {
+	for _, t := range s.stores() {
 		collectTable(t.Status(), gauge)
 	}
 	d := s.client.Stats()

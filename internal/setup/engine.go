@@ -51,8 +51,11 @@ func open(ctx context.Context, cfg *config.Config, log *slog.Logger, h host) (*E
 func (e *Engine) Policy() *policy.Policy { return e.current.Load().policy }
 
 // PolicyConfig is what the policy in force was made of, for those who want to try
-// another one. Its tables are *maps.Text.
+// another one. Its tables are maps.Snapshots, or maps.Chains of them and of servers.
 func (e *Engine) PolicyConfig() policy.Config { return e.current.Load().policyConfig() }
+
+// Tables are the tables in force, as they are now.
+func (e *Engine) Tables() Tables { return e.current.Load().snapshots() }
 
 // Config is the configuration in force.
 func (e *Engine) Config() *config.Config { return e.current.Load().cfg }
@@ -107,7 +110,7 @@ func (e *Engine) watch(ctx context.Context) {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		maps.Watch(ctx, e.log, e.current.Load().tables(), e.rebuild)
+		maps.Watch(ctx, e.log, e.current.Load().stores(), e.rebuild)
 	}()
 	select {
 	case <-e.reopened:

@@ -57,9 +57,9 @@ func newPlace(t *testing.T) *place {
 	p.cfg.HostName = "mx.example.com"
 	p.cfg.DNS = config.DNS{Servers: []string{"127.0.0.1:9"}, Timeout: 50 * time.Millisecond, Attempts: 1, CacheSize: 10}
 	p.cfg.Tables = config.Tables{
-		Access:         config.Table{Path: p.path("access"), Named: true},
-		RelayDomains:   config.Table{Path: p.path("relay-domains"), Named: true},
-		LocalHostNames: config.Table{Path: p.path("local-host-names"), Named: true},
+		Access:         textTable(p.path("access")),
+		RelayDomains:   textTable(p.path("relay-domains")),
+		LocalHostNames: textTable(p.path("local-host-names")),
 	}
 	p.cfg.Features.NoCanonify = true
 	p.host = host{
@@ -68,6 +68,10 @@ func newPlace(t *testing.T) *place {
 		addresses: func() ([]net.Addr, error) { return nil, nil },
 	}
 	return p
+}
+
+func textTable(path string) config.Table {
+	return config.Table{Maps: []config.Map{{Kind: "text", Path: path}}, Named: true}
 }
 
 func (p *place) path(name string) string { return filepath.Join(p.dir, name) }
@@ -240,7 +244,7 @@ func TestReloadAndRun(t *testing.T) {
 		t.Errorf("after a broken reload the policy is another: %v, generation %d, failed %v", e.Policy() != first, e.Generation(), e.failed.Load())
 	}
 	missing := *p.cfg
-	missing.Tables.Access.Path = p.path("nowhere")
+	missing.Tables.Access = textTable(p.path("nowhere"))
 	if err := e.Reload(ctx, func() (*config.Config, error) { return &missing, nil }); err == nil || e.Policy() != first {
 		t.Errorf("Reload with a missing table gave %v, and another policy %v", err, e.Policy() != first)
 	}
@@ -248,7 +252,7 @@ func TestReloadAndRun(t *testing.T) {
 	// A good reload brings other tables, which are watched from then on.
 	p.write("other", "example.org\n")
 	next := *p.cfg
-	next.Tables.RelayDomains.Path = p.path("other")
+	next.Tables.RelayDomains = textTable(p.path("other"))
 	next.Milter.Timeout = time.Second
 	if err := e.Reload(ctx, func() (*config.Config, error) { return &next, nil }); err != nil {
 		t.Fatal(err)

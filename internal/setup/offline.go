@@ -14,17 +14,13 @@ import (
 
 // Tables are the administrator's tables as they are at one moment.
 type Tables struct {
-	Access         *maps.Text // nil without access_db
-	RelayDomains   *maps.Text
-	LocalHostNames *maps.Text
+	Access         maps.Map // nil without access_db
+	RelayDomains   maps.Map
+	LocalHostNames maps.Map
 }
 
 func (s *state) snapshots() Tables {
-	t := Tables{RelayDomains: s.relay.Snapshot(), LocalHostNames: s.local.Snapshot()}
-	if s.access != nil {
-		t.Access = s.access.Snapshot()
-	}
-	return t
+	return Tables{Access: s.access.asked(), RelayDomains: s.relay.asked(), LocalHostNames: s.local.asked()}
 }
 
 // ReadTables reads the tables of the configuration once. What is wrong with

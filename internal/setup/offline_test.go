@@ -6,6 +6,7 @@ import (
 
 	"gatepost/internal/dns"
 	"gatepost/internal/dns/dnsfake"
+	"gatepost/maps"
 	"gatepost/policy"
 )
 
@@ -50,7 +51,7 @@ func TestOfflineFails(t *testing.T) {
 	if _, err := Offline(t.Context(), p.cfg, Tables{}, dnsfake.NewFake(nil), nil, p.logger()); err == nil || !strings.Contains(err.Error(), "host_name") {
 		t.Errorf("without host_name Offline gave the error %v, want one about host_name", err)
 	}
-	p.cfg.Tables.Access.Path = p.path("nowhere")
+	p.cfg.Tables.Access = textTable(p.path("nowhere"))
 	if _, err := ReadTables(p.cfg, p.logger()); err == nil || !strings.Contains(err.Error(), "no such file") {
 		t.Errorf("with a missing table ReadTables gave the error %v", err)
 	}
@@ -60,7 +61,7 @@ func TestReadTablesWithoutAccess(t *testing.T) {
 	p := newPlace(t)
 	p.cfg.Features.AccessDB = false
 	tables, err := ReadTables(p.cfg, p.logger())
-	if err != nil || tables.Access != nil || tables.RelayDomains.Len() != 1 {
+	if err != nil || tables.Access != nil || tables.RelayDomains.(maps.Snapshot).Len() != 1 {
 		t.Errorf("ReadTables gave %+v, %v, want no access table", tables, err)
 	}
 }

@@ -15,12 +15,12 @@ import (
 // state is one configuration made real. Only its policy is ever replaced, in a copy.
 type state struct {
 	cfg        *config.Config
-	access     *maps.Table // nil without access_db
-	relay      *maps.Table // class R
-	local      *maps.Table // the file of class w
-	always     maps.Map    // what always belongs to class w
-	own        maps.Map    // class m
-	hostName   string      // $j
+	access     *table   // nil without access_db
+	relay      *table   // class R
+	local      *table   // the files of class w
+	always     maps.Map // what always belongs to class w
+	own        maps.Map // class m
+	hostName   string   // $j
 	hosts      *dns.Hosts
 	client     *dns.Client
 	resolver   dns.Resolver // the client; in tests of a policy, its facts
@@ -46,44 +46,6 @@ func (e *Engine) build(ctx context.Context, cfg *config.Config) (*state, error) 
 		return nil, err
 	}
 	return s, nil
-}
-
-// openTables opens the files, or reads anew those that are open already: so a
-// reload cannot lose the last good content of one that has vanished meanwhile.
-func (s *state) openTables(old *state, log *slog.Logger) (err error) {
-	if old == nil {
-		old = &state{}
-	}
-	t := &s.cfg.Tables
-	if s.cfg.Features.AccessDB {
-		spec := maps.Spec{Name: "access", Path: t.Access.Path, Format: maps.FormatAccess, Optional: !t.Access.Named, Check: policy.CheckAccess}
-		if s.access, err = openTable(spec, old.access, log); err != nil {
-			return err
-		}
-	}
-	spec := maps.Spec{Name: "relay_domains", Path: t.RelayDomains.Path, Format: maps.FormatClass, Optional: !t.RelayDomains.Named}
-	if s.relay, err = openTable(spec, old.relay, log); err != nil {
-		return err
-	}
-	spec = maps.Spec{Name: "local_host_names", Path: t.LocalHostNames.Path, Format: maps.FormatClass, Optional: !t.LocalHostNames.Named}
-	s.local, err = openTable(spec, old.local, log)
-	return err
-}
-
-func openTable(spec maps.Spec, old *maps.Table, log *slog.Logger) (*maps.Table, error) {
-	if old != nil && old.Status().Path == spec.Path {
-		_, err := old.Reload()
-		return old, err
-	}
-	return maps.Open(spec, log)
-}
-
-func (s *state) tables() []*maps.Table {
-	all := []*maps.Table{s.relay, s.local}
-	if s.access != nil {
-		all = append(all, s.access)
-	}
-	return all
 }
 
 // openResolver keeps the old resolver, and with it what it remembers, when its settings are the same.
@@ -139,11 +101,12 @@ func (s *state) policyConfig() policy.Config { return s.configOver(s.snapshots()
 
 // configOver is the policy's configuration over the tables.
 func (s *state) configOver(t Tables) policy.Config {
-	c := policy.Config{
+	return policy.Config{
 		HostName:       s.hostName,
 		Domain:         domainOf(s.hostName),
-		RelayDomains:   []maps.Map{t.RelayDomains},
-		LocalHostNames: []maps.Map{t.LocalHostNames, s.always},
+		Access:         t.Access,
+		RelayDomains:   maps.Parts(t.RelayDomains),
+		LocalHostNames: append(maps.Parts(t.LocalHostNames), s.always),
 		OwnDomains:     []maps.Map{s.own},
 		Features:       features(s.cfg),
 		Messages: policy.Messages{
@@ -154,10 +117,6 @@ func (s *state) configOver(t Tables) policy.Config {
 		Resolver: s.resolver,
 		Hosts:    s.hosts,
 	}
-	if t.Access != nil {
-		c.Access = t.Access
-	}
-	return c
 }
 
 func sameMilter(a, b *config.Milter) bool { return reflect.DeepEqual(a, b) }

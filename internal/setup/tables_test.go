@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"gatepost/internal/config"
+	"gatepost/maps"
 )
 
 // TestReloadKeepsVanished: a usual file that vanished is not an empty table at
@@ -43,7 +44,7 @@ func TestGarbageValueRefused(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "access:2: ") {
 		t.Errorf("reload gave %v, want an error at access:2", err)
 	}
-	if n := e.current.Load().access.Snapshot().Len(); n != 1 {
+	if n := e.Tables().Access.(maps.Snapshot).Len(); n != 1 {
 		t.Errorf("%d entries in force, want the 1 of before", n)
 	}
 }

@@ -1,0 +1,117 @@
+package setup
+
+import (
+	"fmt"
+	"log/slog"
+	"slices"
+
+	"gatepost/internal/config"
+	"gatepost/maps"
+	"gatepost/policy"
+)
+
+// table is one of the administrator's tables: its maps, in the order in which
+// they are asked.
+type table struct {
+	name string
+	maps []maps.Store
+}
+
+// asked is what a policy asks: the one map, or the list of them, as they are now.
+func (t *table) asked() maps.Map {
+	if t == nil {
+		return nil
+	}
+	if len(t.maps) == 1 {
+		return t.maps[0].Map()
+	}
+	chain := make(maps.Chain, len(t.maps))
+	for i, m := range t.maps {
+		chain[i] = m.Map()
+	}
+	return chain
+}
+
+// parts are the maps of t, each for itself.
+func (t *table) parts() []maps.Store {
+	if t == nil {
+		return nil
+	}
+	return t.maps
+}
+
+// tableSpec says what a table is like, whatever it is kept in.
+type tableSpec struct {
+	name   string
+	table  config.Table
+	format maps.Format
+	check  func(key, value string) error
+}
+
+// openTables opens all maps, or reads anew those that are open already: so a
+// reload cannot lose the last good content of a file that has vanished meanwhile.
+func (s *state) openTables(old *state, log *slog.Logger) (err error) {
+	if old == nil {
+		old = &state{}
+	}
+	t := &s.cfg.Tables
+	if s.cfg.Features.AccessDB {
+		spec := tableSpec{"access", t.Access, maps.FormatAccess, policy.CheckAccess}
+		if s.access, err = s.openTable(spec, old.access, log); err != nil {
+			return err
+		}
+	}
+	spec := tableSpec{name: "relay_domains", table: t.RelayDomains, format: maps.FormatClass}
+	if s.relay, err = s.openTable(spec, old.relay, log); err != nil {
+		return err
+	}
+	spec = tableSpec{name: "local_host_names", table: t.LocalHostNames, format: maps.FormatClass}
+	s.local, err = s.openTable(spec, old.local, log)
+	return err
+}
+
+func (s *state) openTable(spec tableSpec, old *table, log *slog.Logger) (*table, error) {
+	t := &table{name: spec.name}
+	for _, m := range spec.table.Maps {
+		one, err := s.mapSpec(spec, m)
+		if err != nil {
+			return nil, fmt.Errorf("table %s: %w", spec.name, err)
+		}
+		store, err := openMap(one, old.parts(), log)
+		if err != nil {
+			return nil, err
+		}
+		t.maps = append(t.maps, store)
+	}
+	return t, nil
+}
+
+// openMap opens a map, or reads it anew when it is one of old.
+func openMap(spec maps.Spec, old []maps.Store, log *slog.Logger) (maps.Store, error) {
+	same := func(s maps.Store) bool { return s.Is(spec) }
+	if i := slices.IndexFunc(old, same); i >= 0 {
+		_, err := old[i].Reload()
+		return old[i], err
+	}
+	return maps.OpenStore(spec, log)
+}
+
+// mapSpec is one map of a table in the terms of package maps.
+func (s *state) mapSpec(t tableSpec, m config.Map) (maps.Spec, error) {
+	kind, err := maps.ParseKind(m.Kind)
+	spec := maps.Spec{
+		Name: t.name, Kind: kind, Path: m.Path, Format: t.format, Optional: !t.table.Named, Check: t.check,
+	}
+	switch {
+	case m.Text != "":
+		spec.Beside = maps.Beside{Kind: maps.KindText, Path: m.Text, IfNewer: true}
+	case m.Database != "":
+		spec.Beside = maps.Beside{Kind: maps.KindDB, Path: m.Database}
+	}
+	return spec, err
+}
+
+// stores are all maps of all tables.
+func (s *state) stores() []maps.Store {
+	return slices.Concat(s.access.parts(), s.relay.parts(), s.local.parts())
+}
