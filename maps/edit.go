@@ -11,15 +11,12 @@ func (t *Text) Occurrences(key string) []Entry {
 	s := scanner{format: t.format}
 	s.entry = func(line, _ int, k, value string) bool {
 		if foldEqual(k, key) {
-			if t.lines == nil {
-				line = 0
-			}
-			all = append(all, Entry{Value: value, Source: Source{File: t.file, Line: line}})
+			all = append(all, Entry{Value: value, Source: t.sourceOf(line)})
 		}
 		return true
 	}
 	if key != "" {
-		s.scan(t.data)
+		s.scan(t.data, whole(t.data))
 	}
 	return all
 }

@@ -1,6 +1,9 @@
 package maps
 
-import "math/bits"
+import (
+	"math/bits"
+	"strings"
+)
 
 // Odd constants with well mixed bits, as wyhash has them.
 const (
@@ -12,15 +15,14 @@ const (
 // table of a million lines is hashed at every load, and a key at every question.
 func foldHash(seed uint64, s string) uint64 {
 	h := mix(seed^uint64(len(s)), mixB)
-	for len(s) >= 8 {
+	if len(s) < 8 {
+		return mix(h^fold8(load7(s)), mixB)
+	}
+	last := load8(s[len(s)-8:])
+	for ; len(s) > 8; s = s[8:] {
 		h = mix(h^fold8(load8(s)), mixA)
-		s = s[8:]
 	}
-	var w uint64
-	for i := range len(s) {
-		w |= uint64(s[i]) << (8 * i)
-	}
-	return mix(h^fold8(w), mixB)
+	return mix(h^fold8(last), mixB)
 }
 
 // foldEqual compares without regard to ASCII case. (strings.EqualFold folds
@@ -29,16 +31,17 @@ func foldEqual(a, b string) bool {
 	if len(a) != len(b) {
 		return false
 	}
-	for len(a) >= 8 {
+	if len(a) < 8 {
+		return fold8(load7(a)) == fold8(load7(b))
+	}
+	if fold8(load8(a[len(a)-8:])) != fold8(load8(b[len(b)-8:])) {
+		return false
+	}
+	for len(a) > 8 {
 		if fold8(load8(a)) != fold8(load8(b)) {
 			return false
 		}
 		a, b = a[8:], b[8:]
-	}
-	for i := range len(a) {
-		if foldByte(a[i]) != foldByte(b[i]) {
-			return false
-		}
 	}
 	return true
 }
@@ -46,16 +49,42 @@ func foldEqual(a, b string) bool {
 // foldLower writes the ASCII letters of s small. It allocates only when there is
 // something to change.
 func foldLower(s string) string {
+	if !hasUpper(s) {
+		return s
+	}
+	b := []byte(s)
+	for i, c := range b {
+		b[i] = foldByte(c)
+	}
+	return string(b)
+}
+
+// A lowerer is foldLower for many strings, with an allocation for some hundred of them.
+type lowerer struct{ b strings.Builder }
+
+func (l *lowerer) lower(s string) string {
+	if !hasUpper(s) {
+		return s
+	}
+	if l.b.Cap()-l.b.Len() < len(s) {
+		l.b = strings.Builder{}
+		l.b.Grow(max(1<<13, len(s)))
+	}
+	from := l.b.Len()
 	for i := range len(s) {
-		if s[i] != foldByte(s[i]) {
-			b := []byte(s)
-			for j := i; j < len(b); j++ {
-				b[j] = foldByte(b[j])
-			}
-			return string(b)
+		l.b.WriteByte(foldByte(s[i]))
+	}
+	return l.b.String()[from:]
+}
+
+func hasUpper(s string) bool {
+	for ; len(s) >= 8; s = s[8:] {
+		if w := load8(s); w != fold8(w) {
+			return true
 		}
 	}
-	return s
+	w := load7(s)
+	return w != fold8(w)
 }
 
 func foldByte(c byte) byte {
@@ -81,6 +110,21 @@ func load8(s string) uint64 {
 	_ = s[7]
 	return uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
 		uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
+}
+
+// load7 reads up to seven bytes.
+func load7(s string) (w uint64) {
+	for i := range len(s) {
+		w |= uint64(s[i]) << (8 * i)
+	}
+	return w
+}
+
+// below8 has the top bit of each byte of w that is less than bound, at most 0x80.
+func below8(w uint64, bound byte) uint64 {
+	const ones = 0x0101010101010101
+	// With its top bit set no byte borrows from the next one.
+	return ^(w | 0x80*ones - uint64(bound)*ones) & ^w & (0x80 * ones)
 }
 
 func mix(a, b uint64) uint64 {

@@ -2,6 +2,7 @@ package maps
 
 import (
 	"fmt"
+	"math/bits"
 	"strings"
 )
 
@@ -14,6 +15,8 @@ const (
 	// FormatClass is a class file such as relay-domains, as sendmail's F lines read
 	// it: the first word of each line. # begins a comment.
 	FormatClass
+	// formatPairs is what NewPairs makes of a database.
+	formatPairs
 )
 
 func (f Format) String() string {
@@ -22,6 +25,8 @@ func (f Format) String() string {
 		return "access"
 	case FormatClass:
 		return "class"
+	case formatPairs:
+		return "pairs"
 	}
 	return fmt.Sprintf("Format(%d)", uint8(f))
 }
@@ -31,36 +36,41 @@ func (f Format) String() string {
 // it as if a new line began in the middle; we skip all of it.
 const maxLine = 1022
 
-// A Problem is a line that was skipped, or is hardly what was meant, and why.
-type Problem struct {
-	Source Source
-	Text   string
-}
-
-// String is "file:line: text".
-func (p Problem) String() string { return p.Source.String() + ": " + p.Text }
-
 // A scanner walks over the entries of a table's text. Both functions are called
-// in the order of the file.
+// in the order of the file. offset is where the key stands, or for pairs where the
+// pair begins.
 type scanner struct {
-	format  Format
-	entry   func(line, offset int, key, value string) bool // false ends the walk
-	problem func(line int, text string)                    // may be nil
+	format Format
+	entry  func(line, offset int, key, value string) bool // false ends the walk
+	fault  func(fault)                                    // may be nil
 }
 
-func (s *scanner) scan(data string) {
-	for pos, line := 0, 1; pos < len(data); line++ {
-		text := data[pos:]
+// A chunk is a part of a table's text: whole lines, or whole pairs.
+type chunk struct {
+	from, to int
+	line     int // number of the first line
+}
+
+func whole(data string) chunk { return chunk{to: len(data), line: 1} }
+
+func (s *scanner) scan(data string, c chunk) {
+	switch s.format {
+	case FormatAccess:
+		s.scanLines(data, c, s.accessLine)
+	case FormatClass:
+		s.scanLines(data, c, s.classLine)
+	case formatPairs:
+		s.scanPairs(data, c)
+	}
+}
+
+func (s *scanner) scanLines(data string, c chunk, read func(line, pos int, text string) bool) {
+	for pos, line := c.from, c.line; pos < c.to; line++ {
+		text := data[pos:c.to]
 		if i := strings.IndexByte(text, '\n'); i >= 0 {
 			text = text[:i]
 		}
-		more := true
-		if s.format == FormatClass {
-			more = s.classLine(line, pos, text)
-		} else {
-			more = s.accessLine(line, pos, text)
-		}
-		if !more {
+		if !read(line, pos, text) {
 			return
 		}
 		pos += len(text) + 1
@@ -73,14 +83,14 @@ func (s *scanner) accessLine(line, pos int, text string) bool {
 	case text == "" || text[0] == '#':
 		return true
 	case len(text) > maxLine:
-		return s.skip(line, fmt.Sprintf("the line has %d bytes, makemap takes no more than %d; skipped", len(text), maxLine))
+		return s.skip(fault{kind: tooLong, offset: pos, line: line, n: len(text)})
 	case isBlank(text[0]):
-		return s.skip(line, "the line begins with a blank; skipped")
+		return s.skip(fault{kind: blankFirst, offset: pos, line: line})
 	}
 	end := keyEnd(text, FormatAccess)
 	value := trimBlanks(text[end:])
 	if value == "" {
-		return s.skip(line, fmt.Sprintf("key %q has no value; skipped", text[:end]))
+		return s.skip(fault{kind: noValue, offset: pos, line: line, word: text[:end]})
 	}
 	return s.entry(line, pos, text[:end], value)
 }
@@ -94,23 +104,34 @@ func (s *scanner) classLine(line, pos int, text string) bool {
 		return true
 	}
 	if more := trimBlanks(word[end:]); more != "" && more[0] != '#' {
-		s.skip(line, fmt.Sprintf("only the first word of a line counts, as with sendmail; what follows %q is skipped", word[:end]))
+		s.skip(fault{kind: moreWords, offset: pos, line: line, word: word[:end]})
 	}
 	return s.entry(line, pos+len(text)-len(word), word[:end], "")
 }
 
-func (s *scanner) skip(line int, text string) bool {
-	if s.problem != nil {
-		s.problem(line, text)
+func (s *scanner) skip(f fault) bool {
+	if s.fault != nil {
+		s.fault(f)
 	}
 	return true
 }
 
 // keyEnd is the length of the key or word that text begins with.
 func keyEnd(text string, format Format) int {
-	for i := range len(text) {
-		if endsKey(text[i], format) {
-			return i
+	pos := 0
+	for len(text)-pos >= 8 {
+		// Few bytes are as small as blanks and # are; look closer at those alone.
+		few := below8(load8(text[pos:]), '#'+1)
+		for ; few != 0; few &= few - 1 {
+			if i := pos + bits.TrailingZeros64(few)/8; endsKey(text[i], format) {
+				return i
+			}
+		}
+		pos += 8
+	}
+	for ; pos < len(text); pos++ {
+		if endsKey(text[pos], format) {
+			return pos
 		}
 	}
 	return len(text)

@@ -6,35 +6,39 @@ import (
 	"fmt"
 	"iter"
 	"math"
-	"math/bits"
 	"math/rand/v2"
 	"strings"
 )
 
-const (
-	// maxBytes is the largest table: offsets have 32 bits.
-	maxBytes = math.MaxUint32
-	// maxProblems is how many problems are kept; the rest is only counted.
-	maxProblems = 100
-	// lineBlock is how many bytes lie between two marks of the line index.
-	lineBlock = 512
-)
+// maxBytes is the largest table: offsets have 32 bits.
+const maxBytes = math.MaxUint32
 
 // Text is an immutable snapshot of a table; it is safe for concurrent use. It is
 // made for a million lines: the text itself, a hash table of offsets into it, and
-// the line number at every 512th byte. There
-// is no object per entry, and a lookup allocates nothing.
+// an index of line numbers. There is no object per entry, and a lookup allocates
+// nothing.
 type Text struct {
 	file     string
 	format   Format
 	data     string
+	lines    lineIndex // empty when lines have no meaning
 	seed     uint64
-	tags     []uint8  // by hash: some more bits of it, 0 is free; a power of two, at most half full
-	slots    []uint32 // beside the tags: offset of the key in data
-	lines    []uint32 // number of the line at every lineBlock-th byte; nil when lines have no meaning
+	slots    slots
 	entries  int
+	again    int // entries that do not count, since their key has one
 	problems []Problem
 	skipped  int // number of problems, kept or not
+}
+
+// making says how a snapshot is made.
+type making struct {
+	// check, if set, is asked for each entry, with the key in lower case. Its error
+	// refuses the table, with file:line in front: the first such entry of the file.
+	// It is called by several goroutines at once, in any order, and for the same
+	// entry more than once, also for entries that do not count.
+	check func(key, value string) error
+	// workers is how many goroutines may be busy; 0 is one for each processor.
+	workers int
 }
 
 // Parse reads a whole table. file names it in sources and errors. The problems
@@ -52,16 +56,21 @@ func Parse(file string, format Format, data []byte) (*Text, []Problem, error) {
 }
 
 func parseText(file string, format Format, data string) (*Text, error) {
+	return makeText(file, format, data, making{})
+}
+
+func makeText(file string, format Format, data string, how making) (*Text, error) {
 	if err := checkSize(file, int64(len(data))); err != nil {
 		return nil, err
 	}
-	if i := strings.IndexByte(data, 0); i >= 0 {
-		at := Source{File: file, Line: 1 + strings.Count(data[:i], "\n")}
+	t := newText(file, format, data)
+	if !t.indexLines(how) {
+		at := Source{File: file, Line: 1 + strings.Count(data[:strings.IndexByte(data, 0)], "\n")}
 		return nil, fmt.Errorf("%s: %w", at, errNUL)
 	}
-	t := &Text{file: file, format: format, data: data, seed: rand.Uint64()}
-	t.lines = countLines(data)
-	t.build()
+	if err := t.build(t.chunks(), how); err != nil {
+		return nil, err
+	}
 	return t, nil
 }
 
@@ -78,69 +87,47 @@ func checkSize(file string, size int64) error {
 // such as the names of this host. Entries have the source name, without a line.
 // Words are read as in a class file.
 func NewClass(name string, words []string) *Text {
-	t := &Text{file: name, format: FormatClass, data: strings.Join(words, "\n"), seed: rand.Uint64()}
-	t.build()
+	t := newText(name, FormatClass, strings.Join(words, "\n"))
+	// Without a check nothing is refused.
+	_ = t.build([]chunk{whole(t.data)}, making{workers: 1})
 	return t
 }
 
-// build fills the offsets. The first entry of a key stays.
-func (t *Text) build() {
-	count := scanner{format: t.format}
-	n := 0
-	count.entry = func(int, int, string, string) bool { n++; return true }
-	count.scan(t.data)
-	if n > 0 {
-		size := 1 << bits.Len(uint(2*n-1))
-		t.tags, t.slots = make([]uint8, size), make([]uint32, size)
-	}
-
-	fill := scanner{format: t.format, problem: t.addProblem}
-	warnedCR := false
-	fill.entry = func(line, offset int, key, value string) bool {
-		first, seen := t.insert(key, offset)
-		switch {
-		case seen && t.format == FormatAccess:
-			t.addProblem(line, fmt.Sprintf("key %q stands in line %d already, the first one counts; skipped", key, t.lineAt(first)))
-		case !warnedCR && strings.HasSuffix(value, "\r"):
-			warnedCR = true
-			t.addProblem(line, fmt.Sprintf("the value of %q ends in a carriage return, which makemap takes as part of it; "+
-				"save the file with Unix line ends (this is said once a file)", key))
-		}
-		return true
-	}
-	fill.scan(t.data)
+func newText(file string, format Format, data string) *Text {
+	return &Text{file: file, format: format, data: data, seed: rand.Uint64()}
 }
 
-// insert notes that a key stands at offset. When it is there already, first is
-// where, and nothing changes.
-func (t *Text) insert(key string, offset int) (first int, seen bool) {
-	i, tag, found := t.find(key)
-	if found {
-		return int(t.slots[i]), true
+// find is where the entry of a key stands. There must be slots.
+func (t *Text) find(hash uint64, key string) (offset int, found bool) {
+	for g, tag := t.slots.home(hash); ; g = t.slots.next(g) {
+		group := &t.slots[g]
+		for set := group.tagged(tag); set != 0; {
+			offset := int(group.offsets[popSlot(&set)])
+			if t.keyIs(offset, key) {
+				return offset, true
+			}
+		}
+		if !group.full() {
+			return 0, false
+		}
 	}
-	t.tags[i], t.slots[i] = tag, uint32(offset)
-	t.entries++
-	return offset, false
 }
 
-// find is the slot that has key, or the free one where it would be with this tag.
-// There must be slots. The tags spare most looks into the text, each of which
-// costs a wait for memory when the table is large.
-func (t *Text) find(key string) (slot int, tag uint8, found bool) {
-	hash := foldHash(t.seed, key)
-	tag = uint8(hash>>56) | 1
-	mask := len(t.tags) - 1
-	i := int(hash) & mask
-	for t.tags[i] != 0 {
-		if t.tags[i] == tag && t.keyIs(int(t.slots[i]), key) {
-			return i, tag, true
-		}
-		i = (i + 1) & mask
+// keyAt is the key of the entry at offset.
+func (t *Text) keyAt(offset int) string {
+	if t.format == formatPairs {
+		key, _, _ := pairAt(t.data, offset)
+		return key
 	}
-	return i, tag, false
+	rest := t.data[offset:]
+	return rest[:keyEnd(rest, t.format)]
 }
 
 func (t *Text) keyIs(offset int, key string) bool {
+	if t.format == formatPairs {
+		stored, _, _ := pairAt(t.data, offset)
+		return foldEqual(stored, key)
+	}
 	rest := t.data[offset:]
 	if len(rest) < len(key) || !foldEqual(rest[:len(key)], key) {
 		return false
@@ -149,54 +136,41 @@ func (t *Text) keyIs(offset int, key string) bool {
 	return (len(rest) == len(key) || endsKey(rest[len(key)], t.format)) && keyEnd(key, t.format) == len(key)
 }
 
-func (t *Text) addProblem(line int, text string) {
-	t.skipped++
-	if len(t.problems) < maxProblems {
-		t.problems = append(t.problems, Problem{Source: Source{File: t.file, Line: line}, Text: text})
-	}
-}
-
 // Lookup answers one exact key. It never waits, and never fails.
 func (t *Text) Lookup(_ context.Context, key string) (Entry, bool, error) {
 	if len(t.slots) == 0 || key == "" {
 		return Entry{}, false, nil
 	}
-	slot, _, found := t.find(key)
+	offset, found := t.find(foldHash(t.seed, key), key)
 	if !found {
 		return Entry{}, false, nil
 	}
-	offset := int(t.slots[slot])
-	return Entry{Value: t.valueAt(offset + len(key)), Source: Source{File: t.file, Line: t.lineAt(offset)}}, true, nil
+	return Entry{Value: t.valueAt(offset, len(key)), Source: Source{File: t.file, Line: t.lineAt(offset)}}, true, nil
 }
 
-// valueAt is the value after a key that ends at offset; members of a class have none.
-func (t *Text) valueAt(offset int) string {
-	if t.format == FormatClass {
+// valueAt is the value of the entry at offset, whose key has keySize bytes; members
+// of a class have none.
+func (t *Text) valueAt(offset, keySize int) string {
+	switch t.format {
+	case FormatClass:
 		return ""
+	case formatPairs:
+		_, value, _ := pairAt(t.data, offset)
+		return value
 	}
-	rest := t.data[offset:]
+	rest := t.data[offset+keySize:]
 	if i := strings.IndexByte(rest, '\n'); i >= 0 {
 		rest = rest[:i]
 	}
 	return trimBlanks(rest)
 }
 
-// countLines notes the number of the line at every lineBlock-th byte.
-func countLines(data string) []uint32 {
-	lines := make([]uint32, 0, len(data)/lineBlock+1)
-	for pos, line := 0, 1; pos < len(data); pos += lineBlock {
-		lines = append(lines, uint32(line))
-		line += strings.Count(data[pos:min(pos+lineBlock, len(data))], "\n")
-	}
-	return lines
-}
-
+// lineAt is the number of the line at offset, 0 where lines have no meaning.
 func (t *Text) lineAt(offset int) int {
-	if t.lines == nil {
+	if len(t.lines.spans) == 0 {
 		return 0
 	}
-	block := offset / lineBlock
-	return int(t.lines[block]) + strings.Count(t.data[block*lineBlock:offset], "\n")
+	return t.lines.at(t.data, offset)
 }
 
 // Len is the number of entries: of different keys, or of different members.
@@ -211,15 +185,21 @@ func (t *Text) All() iter.Seq2[string, Entry] {
 	return func(yield func(string, Entry) bool) {
 		s := scanner{format: t.format}
 		s.entry = func(line, offset int, key, value string) bool {
-			slot, _, found := t.find(key)
-			if !found || int(t.slots[slot]) != offset {
-				return true // seen before
+			if t.again > 0 {
+				if first, _ := t.find(foldHash(t.seed, key), key); first != offset {
+					return true
+				}
 			}
-			if t.lines == nil {
-				line = 0
-			}
-			return yield(foldLower(key), Entry{Value: value, Source: Source{File: t.file, Line: line}})
+			return yield(foldLower(key), Entry{Value: value, Source: t.sourceOf(line)})
 		}
-		s.scan(t.data)
+		s.scan(t.data, whole(t.data))
 	}
+}
+
+// sourceOf is the source of an entry that the scanner has seen in a line.
+func (t *Text) sourceOf(line int) Source {
+	if len(t.lines.spans) == 0 {
+		line = 0
+	}
+	return Source{File: t.file, Line: line}
 }

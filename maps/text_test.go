@@ -168,9 +168,11 @@ func TestLookupMisses(t *testing.T) {
 				t.Errorf("Lookup(%q) = %+v, %v, %v, want not found", c.key, e, found, err)
 			}
 			// The hash usually keeps these apart; the comparison must as well.
-			for i, offset := range c.table.slots {
-				if c.table.tags[i] != 0 && c.table.keyIs(int(offset), c.key) && c.key != "" {
-					t.Errorf("keyIs(%d, %q) = true, want false", offset, c.key)
+			for _, group := range c.table.slots {
+				for i, offset := range group.offsets {
+					if group.tags[i] != 0 && c.table.keyIs(int(offset), c.key) && c.key != "" {
+						t.Errorf("keyIs(%d, %q) = true, want false", offset, c.key)
+					}
 				}
 			}
 		})
