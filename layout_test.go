@@ -24,7 +24,7 @@ var allowedImports = map[string][]string{
 	"milter":            {"policy", "internal/clients", "internal/smtp"},
 	"policy":            {"policy/dnsbl", "maps", "internal/dns", "internal/smtp"},
 	"policy/dnsbl":      {"internal/dns"},
-	"maps":              {"maps/bdb"},
+	"maps":              {"maps/bdb", "maps/cdb", "maps/lmdb", "maps/socketmap", "maps/redis", "maps/ldap"},
 	"internal/dns":      {},
 	"internal/smtp":     {},
 	"internal/clients":  {},

@@ -77,6 +77,9 @@ func (t *Text) build(chunks []chunk, how making) error {
 func (t *Text) checkAll(check func(key, value string) error) error {
 	for key, entry := range t.All() {
 		if err := check(key, entry.Value); err != nil {
+			if entry.Source.Line == 0 {
+				return fmt.Errorf("%s: key %s: %w", entry.Source, key, err)
+			}
 			return fmt.Errorf("%s: %w", entry.Source, err)
 		}
 	}

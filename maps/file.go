@@ -43,21 +43,37 @@ func (s *Spec) kindOf(file string) Kind {
 
 // parse makes a snapshot of a file's bytes.
 func (s *Spec) parse(kind Kind, file, data string) (Snapshot, error) {
+	how := making{check: s.Check}
 	switch kind {
 	case KindText:
-		return parseText(file, s.Format, data)
+		return snapshotOr(makeText(file, s.Format, data, how))
+	case KindDB, KindCDB, KindLMDB:
+		return snapshotOr(parseDatabase(kind, file, data, how))
 	case KindCIDR:
-		return parseNetworks(file, data)
+		return s.checked(snapshotOr(parseNetworks(file, data)))
 	case KindRegex:
-		return parsePatterns(file, data)
+		return s.checked(snapshotOr(parsePatterns(file, data)))
 	}
 	return nil, fmt.Errorf("%s: a %s map is no file", file, kind)
 }
 
-// at is where an entry stands, for a message: in a database only its key tells.
-func (e Entry) at(key string) string {
-	if e.Source.Line == 0 {
-		return fmt.Sprintf("%s: key %s", e.Source, key)
+// snapshotOr keeps a nil pointer from becoming a Snapshot that is not nil.
+func snapshotOr[S Snapshot](s S, err error) (Snapshot, error) {
+	if err != nil {
+		return nil, err
 	}
-	return e.Source.String()
+	return s, nil
+}
+
+// checked asks the Spec's Check about each entry.
+func (s *Spec) checked(snapshot Snapshot, err error) (Snapshot, error) {
+	if err != nil || s.Check == nil {
+		return snapshot, err
+	}
+	for key, e := range snapshot.All() {
+		if err := s.Check(key, e.Value); err != nil {
+			return nil, fmt.Errorf("%s: %w", e.Source, err)
+		}
+	}
+	return snapshot, nil
 }

@@ -21,7 +21,7 @@ type fault struct {
 	offset int    // where the line or pair begins
 	line   int    // from 1
 	word   string // the key or word that it is about
-	n      int    // the line's length, or the line that has the key already
+	n      int    // the line's length, the line that has the key already, or how many there are
 }
 
 type faultKind uint8
@@ -35,6 +35,7 @@ const (
 	keySeen
 	pairSeen
 	pairWithoutKey
+	upperCase
 )
 
 // text is what is wrong, in words.
@@ -57,6 +58,8 @@ func (f fault) text() string {
 		return fmt.Sprintf("key %q is there more than once, the first one counts; skipped", f.word)
 	case pairWithoutKey:
 		return "an entry has an empty key; skipped"
+	case upperCase:
+		return fmt.Sprintf("%d keys with upper case, such as %q; sendmail and Postfix ask in lower case and never find them; skipped", f.n, f.word)
 	}
 	return fmt.Sprintf("problem %d", f.kind)
 }

@@ -22,7 +22,8 @@ type Spec struct {
 	Format   Format // of a text
 	Optional bool   // may be missing at the start, as with sendmail's -o
 	// Check, if set, is asked for each entry when the file is read, with the key in
-	// lower case. Its error refuses the whole file, with file:line in front.
+	// lower case. Its error refuses the whole file, with file:line in front. It may
+	// be called by several goroutines at once.
 	Check func(key, value string) error
 }
 
@@ -205,13 +206,6 @@ func (t *Table) parse(c contents, sum uint64) (next *reading, err error) {
 	snapshot, err := t.spec.parse(t.spec.kindOf(file), file, c.data)
 	if err != nil {
 		return nil, err
-	}
-	if t.spec.Check != nil {
-		for key, entry := range snapshot.All() {
-			if err := t.spec.Check(key, entry.Value); err != nil {
-				return nil, fmt.Errorf("%s: %w", entry.at(key), err)
-			}
-		}
 	}
 	return &reading{snapshot, sum, file}, nil
 }
