@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"gatepost/internal/config"
+	"gatepost/internal/program"
 	"gatepost/internal/setup"
 	"gatepost/milter"
 )
@@ -51,6 +52,7 @@ func newAdmin(cfg *config.Config, log *slog.Logger) (a *admin, err error) {
 func (a *admin) routes(e *setup.Engine) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", e.MetricsHandler())
+	mux.Handle("GET /status", e.StatusHandler(program.Version(version)))
 	mux.HandleFunc("GET /ready", a.answerReady)
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	return mux

@@ -221,6 +221,9 @@ func TestAdmin(t *testing.T) {
 	if code, body := s.get("/healthz"); code != 200 {
 		t.Errorf("/healthz gave %d %q, want 200", code, body)
 	}
+	if code, body := s.get("/status"); code != 200 || !strings.Contains(body, `"table":"access","kind":"text","path":"`+s.path("access")+`","entries":2,`) {
+		t.Errorf("/status gave %d %s", code, body)
+	}
 	if code, _ := s.get("/debug/pprof/"); code != 404 {
 		t.Errorf("/debug/pprof/ gave %d, want 404", code)
 	}
@@ -231,8 +234,8 @@ func TestAdmin(t *testing.T) {
 	for _, want := range []string{
 		`gatepost_decisions_total{action="reject",rule="[^"]+",stage="rcpt"} 1`,
 		`gatepost_decision_seconds_count{stage="rcpt"} 1`,
-		`gatepost_table_entries{table="access"} 2`,
-		`gatepost_table_error{table="relay_domains"} 0`,
+		`gatepost_table_entries{kind="text",path="` + s.path("access") + `",table="access"} 2`,
+		`gatepost_table_error{kind="text",path="` + s.path("relay-domains") + `",table="relay_domains"} 0`,
 		`gatepost_policy_generation 1`,
 		`gatepost_reload_success 1`,
 		`gatepost_milter_connections_total 1`,

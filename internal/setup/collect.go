@@ -47,7 +47,7 @@ func collectTable(s maps.Status, gauge func(name, help string, v float64, labels
 		{"error", "1 when the file as it is now could not be taken over and older content is in force.", truth(s.LastError != nil)},
 		{"error_timestamp_seconds", "When that was first seen; 0 when the file is good.", unix(s.LastErrorAt)},
 	} {
-		gauge("gatepost_table_"+m.name, m.help, m.value, "table", s.Name)
+		gauge("gatepost_table_"+m.name, m.help, m.value, "table", s.Name, "kind", s.Kind.String(), "path", s.Path)
 	}
 }
 

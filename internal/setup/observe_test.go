@@ -160,7 +160,7 @@ func TestMetrics(t *testing.T) {
 		`gatepost_decision_seconds_bucket{stage="rcpt",le="10"} 1`,
 		`gatepost_decision_seconds_bucket{stage="rcpt",le="+Inf"} 2`,
 		`gatepost_decision_seconds_sum{stage="rcpt"} 60.00002`,
-		`gatepost_table_entries{table="access"} 1`,
+		`gatepost_table_entries{kind="text",path="` + e.Config().Tables.Access.Maps[0].Path + `",table="access"} 1`,
 		`x_g 1.5`,
 	} {
 		if !strings.Contains(out, "\n"+want+"\n") {

@@ -1,0 +1,65 @@
+package setup
+
+import (
+	"encoding/json"
+	"net/http"
+	"time"
+
+	"gatepost/maps"
+)
+
+// Status is what a running daemon says of itself: the policy in force and the
+// tables that it is made of. gatepost status prints it.
+type Status struct {
+	Version    string        `json:"version"`
+	Config     string        `json:"config"` // the configuration file; "" for none
+	Generation uint64        `json:"generation"`
+	Since      time.Time     `json:"since"`         // when the policy in force was built
+	Reload     bool          `json:"reload_failed"` // the last reload or edit could not be taken over
+	Tables     []TableStatus `json:"tables"`
+}
+
+// TableStatus is the state of one map of a table.
+type TableStatus struct {
+	Table       string    `json:"table"`
+	Kind        string    `json:"kind"`
+	Path        string    `json:"path"`
+	Reading     string    `json:"reading,omitempty"` // the file that is read, when that is another one
+	Entries     int       `json:"entries"`
+	Bytes       int64     `json:"bytes"`
+	LoadedAt    time.Time `json:"loaded_at,omitzero"`
+	Missing     bool      `json:"missing,omitempty"`
+	Problems    int       `json:"problems"`
+	LastError   string    `json:"last_error,omitempty"`
+	LastErrorAt time.Time `json:"last_error_at,omitzero"`
+}
+
+// Status is the engine's state now.
+func (e *Engine) Status(version string) Status {
+	s := e.current.Load()
+	out := Status{Version: version, Config: s.cfg.File, Generation: s.generation, Since: s.since, Reload: e.failed.Load(), Tables: []TableStatus{}}
+	for _, t := range s.stores() {
+		out.Tables = append(out.Tables, tableStatus(t.Status()))
+	}
+	return out
+}
+
+func tableStatus(s maps.Status) TableStatus {
+	out := TableStatus{
+		Table: s.Name, Kind: s.Kind.String(), Path: s.Path, Reading: s.Reading, Entries: s.Entries, Bytes: s.Bytes,
+		LoadedAt: s.LoadedAt, Missing: s.Missing, Problems: s.Problems, LastErrorAt: s.LastErrorAt,
+	}
+	if s.LastError != nil {
+		out.LastError = s.LastError.Error()
+	}
+	return out
+}
+
+// StatusHandler answers with the Status as JSON.
+func (e *Engine) StatusHandler(version string) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		// A client that is gone needs no answer.
+		_ = json.NewEncoder(w).Encode(e.Status(version))
+	})
+}
