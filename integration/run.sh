@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs the tests with real sendmail and real Postfix in containers, and leaves nothing
-# running behind. Needs root and Go; what else is missing (Docker, Compose, debootstrap)
+# Runs the tests with real sendmail and real Postfix in containers, and those of the table
+# formats with the programs that write them, and leaves nothing running behind. Needs root and Go; what else is missing (Docker, Compose, debootstrap)
 # is installed with apt-get. See README.md.
 #
 #   integration/run.sh [go test flags, such as -run 'TestDialogues/relay']
@@ -131,6 +131,9 @@ mkdir -m 755 "$state/etc" "$state/run"
 mkdir -m 777 "$state/sink"
 chmod 755 "$state"; chmod 777 "$state/sink"
 
+say "unpacking postmap"
+integration/postmap.sh "$state/postmap" >"$state/postmap.log" 2>&1 || { tail -n 20 "$state/postmap.log" >&2; fail "cannot unpack postmap"; }
+export GATEPOST_POSTMAP=$state/postmap/postmap
 base_image
 build_images
 say "building gatepost-milter"
@@ -145,4 +148,4 @@ check_subnets
 say "starting the containers"
 up=1
 compose up -d --no-build >"$state/up.log" 2>&1 || { cat "$state/up.log" >&2; fail "cannot start the containers"; }
-go test -tags integration -count=1 -timeout 9m -v ./integration "$@"
+go test -tags integration -count=1 -timeout 9m -p 1 -v ./integration ./maps/cdb ./maps/lmdb ./maps/socketmap "$@"

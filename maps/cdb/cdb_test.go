@@ -115,7 +115,7 @@ func randomRecords(r *rand.Rand, n int) []Record {
 
 func TestWriteWalkLookup(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
-	for n := range 300 {
+	for n := 0; n < 300; n += 1 + n/10 {
 		records := randomRecords(r, n)
 		data := write(t, records)
 		got, err := walk(data)
@@ -334,7 +334,7 @@ func TestWriteErrors(t *testing.T) {
 // TestOneHashForAll reads a file made to be slow: all keys have the same hash, so
 // that a search in the hash table passes over all of them.
 func TestOneHashForAll(t *testing.T) {
-	const n = 200_000
+	const n = 300_000
 	records := make([]Record, n)
 	for i := range records {
 		records[i] = record("a", "")
@@ -357,11 +357,11 @@ func TestOneHashForAll(t *testing.T) {
 		data = appendPair(data, s.hash, s.pos)
 	}
 	start := time.Now()
-	got, err := walk(data)
-	if err != nil || len(got) != n {
-		t.Errorf("%d records, %v", len(got), err)
+	read := 0
+	if err := Walk(data, func(_, _ []byte) error { read++; return nil }); err != nil || read != n {
+		t.Errorf("%d records, %v", read, err)
 	}
-	if d := time.Since(start); d > 5*time.Second {
+	if d := time.Since(start); d > 20*time.Second { // a search for each record takes minutes
 		t.Errorf("it took %v", d)
 	}
 }
