@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -153,13 +154,14 @@ func field(info []byte, name string) string {
 	return ""
 }
 
-// because puts the context's end in place of the error that it caused by closing the connection.
+// because puts the context's end in place of the error that it caused by closing
+// the connection, and one wording in place of all that a deadline brings about.
 func because(ctx context.Context, err error) error {
-	if ctx.Err() == nil {
-		return err
+	if ctx.Err() != nil {
+		err = ctx.Err()
 	}
-	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded) {
 		return errors.New("no answer in time")
 	}
-	return ctx.Err()
+	return err
 }
