@@ -20,7 +20,6 @@ func checkZone() dnsfake.Zone {
 	for _, name := range []string{"example.com", "mail.example.com", "example.net", "partner.example", "spam.example", "doubtful.example"} {
 		zone[name] = dnsfake.Records{A: []string{"198.51.100.40"}}
 	}
-	zone["stranger.example"] = dnsfake.Records{MX: []dnsfake.MX{{Preference: 10, Host: "mx.example.com"}}}
 	return zone
 }
 
@@ -106,20 +105,24 @@ func TestCheckOpenRelay(t *testing.T) {
 		change []string
 		access string
 		at     string // where the finding stands
+		relay  string
 	}{
-		{"an octet", nil, "Connect:11\tRELAY\n", "mail/access:1"},
-		{"a /32", nil, "Connect:IPv6:2a00:1450\tRELAY\n", "mail/access:1"},
-		{"clients below a suffix", nil, "Connect:com\tRELAY\n", "mail/access:1"},
-		{"recipients below a suffix", nil, "To:co.uk\tRELAY\n", "mail/access:1"},
-		{"promiscuous_relay", []string{features, "promiscuous_relay = true #"}, "", "gatepost.toml"},
-		{"relay_local_from", []string{features, "relay_local_from = true #"}, "", "gatepost.toml"},
-		{"relay_mail_from", []string{features, "relay_mail_from = [\"domain\"] #"}, "From:friend.example\tRELAY\n", "mail/access:1"},
-		{"relay_based_on_MX", []string{features, "relay_based_on_MX = true #"}, "", "gatepost.toml"},
-		{"delay_checks", []string{features, "delay_checks = true #"}, "Connect:11\tREJECT\nFrom:friend.example\tOK\nConnect:org\tRELAY\n", "mail/access:3"},
+		{"an octet", nil, "Connect:11\tRELAY\n", "mail/access:1", ""},
+		{"a /32", nil, "Connect:IPv6:2a00:1450\tRELAY\n", "mail/access:1", ""},
+		{"clients below a suffix", nil, "Connect:com\tRELAY\n", "mail/access:1", ""},
+		{"recipients below a suffix", nil, "To:co.uk\tRELAY\n", "mail/access:1", ""},
+		{"promiscuous_relay", []string{features, "promiscuous_relay = true #"}, "", "gatepost.toml", ""},
+		{"relay_local_from", []string{features, "relay_local_from = true #"}, "", "gatepost.toml", ""},
+		{"relay_mail_from", []string{features, "relay_mail_from = [\"domain\"] #"}, "From:friend.example\tRELAY\n", "mail/access:1", ""},
+		{"relay_based_on_MX", []string{features, "relay_based_on_MX = true #"}, "", "gatepost.toml", ""},
+		{"a DNS list", []string{"[features]", "[[dnsbl]]\nzone = \"bl.example.net\"\ntemporary = \"t\"\n\n[features]"}, "Connect:11\tREJECT\nConnect:com\tRELAY\n", "mail/access:2", ""},
+		{"an alias", nil, "Connect:com\tREJECT\nTo:com\tREJECT\n", "mail/relay-domains:2", "net\ncom\n"},
+		{"delay_checks", []string{features, "delay_checks = true #"}, "Connect:11\tREJECT\nFrom:friend.example\tOK\nConnect:org\tRELAY\n", "mail/access:3", ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			file := office(t, server, tc.change...)
 			prepend(t, filepath.Join(filepath.Dir(file), "mail/access"), tc.access)
+			prepend(t, filepath.Join(filepath.Dir(file), "mail/relay-domains"), tc.relay)
 			got := call(t, "check", "--config", file)
 			if got.code != 1 || !strings.Contains(got.out, "; open relay\n") {
 				t.Fatalf("gatepost check gave %+v, want 1 and an open relay", got)
@@ -129,6 +132,11 @@ func TestCheckOpenRelay(t *testing.T) {
 				at += ":" + strconv.Itoa(config.KeyLine(file, "features."+tc.name))
 			}
 			at += ": error: open relay: "
+			// With a DNS that does not answer, the commands show it all the same.
+			conf := strings.Replace(readText(t, file), server, "127.0.0.1:9", 1)
+			if err := os.WriteFile(file, []byte(conf), 0o600); err != nil {
+				t.Fatal(err)
+			}
 			commands := 0
 			for line := range strings.Lines(got.out) {
 				if command, ok := strings.CutPrefix(line, "    "); ok {
@@ -142,6 +150,7 @@ func TestCheckOpenRelay(t *testing.T) {
 
 			file = office(t, server, append(tc.change, "# accept_risk = ", "accept_risk = ")...)
 			prepend(t, filepath.Join(filepath.Dir(file), "mail/access"), tc.access)
+			prepend(t, filepath.Join(filepath.Dir(file), "mail/relay-domains"), tc.relay)
 			wanted := call(t, "check", "--config", file)
 			if wanted.code != 0 || !strings.Contains(wanted.out, ": warning: open relay: ") {
 				t.Errorf("with accept_risk gatepost check gave %+v, want 0 and the finding as a warning", wanted)
