@@ -2,6 +2,7 @@ package policy
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -13,6 +14,8 @@ import (
 // maxLookupKey bounds a key in bytes: no address or name is longer.
 const maxLookupKey = 1024
 
+var errEmptyKey = errors.New("empty key, expected an address, a host name or a mail address")
+
 // Lookup searches one table for a key as the rules do, and lists each key that
 // was tried, in order, up to the one that was found. table is access,
 // relay_domains or local_host_names.
@@ -20,13 +23,13 @@ const maxLookupKey = 1024
 // In access the key may have a tag, "Connect:192.0.2.7", "From:u@example.org".
 // Without one the key is searched as a client's (Connect:) when it is an
 // address, as a sender's and a recipient's when it has an @, else as all three.
-// Addresses may be written in any form; names are taken as they are, without
-// asking the DNS. The error says what is wrong with table or key; lookups that
+// Addresses may be written in any form, mail addresses with or without angle
+// brackets; names are taken as they are, without asking the DNS. The error says what is wrong with table or key; lookups that
 // fail are in the Answers.
 func (p *Policy) Lookup(ctx context.Context, table, key string) ([]Answer, error) {
 	switch {
 	case key == "":
-		return nil, fmt.Errorf("empty key, expected an address, a host name or a mail address")
+		return nil, errEmptyKey
 	case len(key) > maxLookupKey:
 		return nil, fmt.Errorf("a key of %d bytes, expected at most %d", len(key), maxLookupKey)
 	}
@@ -36,6 +39,9 @@ func (p *Policy) Lookup(ctx context.Context, table, key string) ([]Answer, error
 	case p.relayDomains.name:
 		return p.lookupRelayDomains(ctx, key), nil
 	case p.localNames.name:
+		if addr := literalAddr(key); addr.IsValid() {
+			key = "[" + AddrText(addr) + "]"
+		}
 		return lookupClass(&p.localNames, func(c *class) { _, _, _ = c.find(ctx, key) }), nil
 	}
 	return nil, fmt.Errorf("unknown table %q, expected access, %s or %s", table, p.relayDomains.name, p.localNames.name)
@@ -51,6 +57,12 @@ func (p *Policy) lookupAccess(ctx context.Context, key string) ([]Answer, error)
 		if rest, ok := cutWord(key, string(t)); ok {
 			tags, key = []tag{t}, rest
 		}
+	}
+	if inner, ok := strings.CutPrefix(key, "<"); ok { // as in MAIL and RCPT; no key has them
+		key = strings.TrimSuffix(inner, ">")
+	}
+	if key == "" && tags[0] != tagClientRate && tags[0] != tagClientConn {
+		return nil, errEmptyKey
 	}
 	addr := literalAddr(key)
 	switch {

@@ -94,6 +94,8 @@ func TestLookup(t *testing.T) {
 		{"local recipient", nil, "access", "To:v@example.com", "To:v@example.com v@example.com To:v@ v@ To:example.com example.com To:com com"},
 		{"mail address of no tag", nil, "access", "u@example.com", "From:u@example.com u@example.com From:u@ u@ From:example.com example.com From:com com To:u@example.com=REJECT(access:5)"},
 		{"name of no tag", nil, "access", "skip.example", "Connect:skip.example skip.example=SKIP(access:13) From:skip.example skip.example=SKIP(access:13) To:skip.example skip.example=SKIP(access:13)"},
+		{"angle brackets", nil, "access", "To:<u@example.com>", "To:u@example.com=REJECT(access:5)"},
+		{"rate of everybody", nil, "access", "ClientRate:", "ClientRate:=10(access:9)"},
 		{"spam", nil, "access", "Spam:u@example.com", "Spam:u@example.com=FRIEND(access:8)"},
 		{"spam, domain", nil, "access", "Spam:v@b.example", "Spam:v@b.example Spam:b.example Spam:example"},
 		{"rate", nil, "access", "ClientRate:198.51.100.7", "ClientRate:198.51.100.7 ClientRate:198.51.100 ClientRate:198.51 ClientRate:198 ClientRate:=10(access:9)"},
@@ -107,6 +109,8 @@ func TestLookup(t *testing.T) {
 		{"relay hosts only", hostsOnly, "relay_domains", "a.partner.example", "a.partner.example"},
 		{"local name", nil, "local_host_names", "Example.COM", "Example.COM=(local-host-names:1)"},
 		{"local name of the host", nil, "local_host_names", "mx.example.com", "mx.example.com=(this host)"},
+		{"local address", nil, "local_host_names", "2001:db8::7", "[IPv6:2001:db8:0:0:0:0:0:7]"},
+		{"local address in brackets", nil, "local_host_names", "[192.0.2.7]", "[192.0.2.7]"},
 		{"no local name", nil, "local_host_names", "a.example.com", "a.example.com"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -127,6 +131,8 @@ func TestLookupRefuses(t *testing.T) {
 	}{
 		{"table", nil, "acess", "a", `unknown table "acess", expected access, relay_domains or local_host_names`},
 		{"no key", nil, "access", "", "empty key, expected an address, a host name or a mail address"},
+		{"tag alone", nil, "access", "Connect:", "empty key, expected an address, a host name or a mail address"},
+		{"null sender", nil, "access", "From:<>", "empty key, expected an address, a host name or a mail address"},
 		{"long key", nil, "access", strings.Repeat("a", 1025), "a key of 1025 bytes, expected at most 1024"},
 		{"no access table", func(c *policy.Config) { c.Access = nil }, "access", "a", "no access table: features.access_db is off"},
 	} {

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -270,6 +271,41 @@ func TestLiveEdit(t *testing.T) {
 	}
 	s.answer("MAIL in a session from before", "c")(old.Mail("<me@stranger.example>"))
 	s.answer("RCPT in a session from before", "y 550 5.7.1 Relaying denied")(old.Rcpt("<you@elsewhere.example>"))
+}
+
+// TestOpenRelayWarning: an open relay on a port for everybody is served and told
+// of, at the start and after an edit; a value that sendmail would turn into garbage
+// leaves the table as it was.
+func TestOpenRelayWarning(t *testing.T) {
+	s := newSite(t)
+	s.write("relay-domains", "example.net\n11\n")
+	s.start("--listen", "inet:0@0.0.0.0", "--listen", "unix:"+s.path("m.sock"))
+	warned := func(place string) func() bool {
+		return func() bool {
+			for line := range strings.Lines(s.stderr.String()) {
+				if strings.Contains(line, "level=WARN msg=\"open relay: ") && strings.Contains(line, "at="+s.path(place)+" shown_by=\"gatepost explain --config "+s.path("gatepost.toml")+" --client 11.") {
+					return true
+				}
+			}
+			return false
+		}
+	}
+	s.eventually("the open relay is told of", warned("relay-domains:2"))
+	s.write("relay-domains", "example.net\n")
+	s.eventually("the edit is told of", func() bool { return strings.Contains(s.stderr.String(), "no open relay any more") })
+	s.write("access", "Connect:11\tRELAY\nTo:blocked@example.com\tREJECT\n")
+	s.eventually("the open relay is told of again", warned("access:1"))
+
+	for _, value := range []string{"ERROR:", "ERROR:5.7.1:250 fine"} {
+		s.write("access", "# "+value+"\nTo:you@example.net\t"+value+"\n")
+		want := "access:2: value " + strings.ReplaceAll(strconv.Quote(value), `"`, `\"`)
+		s.eventually("the log names the line of "+value, func() bool { return strings.Contains(s.stderr.String(), want) })
+		for to, answer := range map[string]string{"<blocked@example.com>": "y 550 5.2.1 Mailbox disabled for this recipient", "<you@example.net>": "c"} {
+			if got := s.rcpt(to); got != answer {
+				t.Errorf("after the entry %q RCPT %s is answered %q, want %q", value, to, got, answer)
+			}
+		}
+	}
 }
 
 func TestReload(t *testing.T) {

@@ -20,7 +20,6 @@ func checkZone() dnsfake.Zone {
 	for _, name := range []string{"example.com", "mail.example.com", "example.net", "partner.example", "spam.example", "doubtful.example"} {
 		zone[name] = dnsfake.Records{A: []string{"198.51.100.40"}}
 	}
-	zone["stranger.example"] = dnsfake.Records{MX: []dnsfake.MX{{Preference: 10, Host: "mx.example.com"}}}
 	return zone
 }
 
@@ -61,6 +60,57 @@ DIR/mail/access:3: warning: gone.invalid (To:) is not in the DNS: it has neither
 	}
 	if len(report.Findings) != 4 || report.Warnings != 4 || report.Errors != 0 || report.Findings[0].Line != 1 || report.Findings[0].File != dir+"/mail/access" {
 		t.Errorf("--json printed %s", asJSON.out)
+	}
+}
+
+// TestCheckLints has one line of the access table for each finding, and the lines
+// that are printed of them.
+func TestCheckLints(t *testing.T) {
+	file := office(t, dnstest.Serve(t, checkZone()), "# accept_risk = ", "accept_risk = ",
+		"# promiscuous_relay = true", "promiscuous_relay = true", "# relay_local_from = true", "relay_local_from = true")
+	dir := filepath.Dir(file)
+	if err := os.WriteFile(filepath.Join(dir, "mail/access"), []byte(`spam.example REJECT
+Connect:IPv6:2001:db8::1 REJECT
+From:spam.example REJECT # why
+From:doubtful.example RELY
+Connect:com RELAY
+Connect:co.uk RELAY
+Connect:192.168.7 OK
+To:partner.example OK
+To:a@example.net ERROR:4.7.1:"550 no"
+From:SPAM.example OK
+Conect:192.0.2 REJECT
+Connect: 192.0.2.7 REJECT
+`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	got := call(t, "check", "--config", file)
+	var lints []string
+	for line := range strings.Lines(got.out) {
+		if !strings.HasPrefix(line, "    ") && !strings.Contains(line, "warning: open relay: ") {
+			lints = append(lints, line)
+		}
+	}
+	want := `DIR/gatepost.toml:LOCAL: warning: features.relay_local_from relays for whoever writes a local address as the sender, and everybody can
+DIR/gatepost.toml:PROMISCUOUS: warning: features.promiscuous_relay relays for everybody; this is right only where the mail server itself checks relaying
+DIR/mail/access:1: warning: key "spam.example" has no tag, so it counts for clients, senders and recipients alike; write Connect:spam.example, From:spam.example or To:spam.example
+DIR/mail/access:2: warning: key "Connect:IPv6:2001:db8::1" never matches: IPv6 keys are written in full, as IPv6: and groups without leading zeros; write Connect:IPv6:2001:db8:0:0:0:0:0:1
+DIR/mail/access:3: warning: the value "REJECT # why" is not REJECT but an error text, as the value goes to the end of the line; write REJECT alone, or ERROR:5.7.1:"550 text" for a text
+DIR/mail/access:4: warning: the value "RELY" is not RELAY but an error text; write RELAY alone
+DIR/mail/access:5: warning: Connect:com RELAY is for everything below com, where everybody can have a name; write the domains that are yours
+DIR/mail/access:6: warning: Connect:co.uk RELAY is for everything below co.uk, where everybody can have a name; write the domains that are yours
+DIR/mail/access:7: warning: OK spares a client the checks at connection but does not let it relay; for clients of your own network write Connect:192.168.7 RELAY
+DIR/mail/access:8: warning: OK lets no mail through to a recipient, and there is no refusing entry that To:partner.example is an exception to; to relay for it write RELAY
+DIR/mail/access:9: warning: the reply code 550 and the enhanced code 4.7.1 say different things: one of them is for now, the other for ever; both should begin with the same digit
+DIR/mail/access:10: warning: key "From:SPAM.example" stands in line 3 already, the first one counts; skipped
+DIR/mail/access:11: warning: nothing looks for keys with the tag "conect:"; did you mean Connect:?
+DIR/mail/access:12: warning: the key is "Connect:" alone, as the key ends at the first blank; write Connect:192.0.2.7 REJECT without a blank after the tag
+0 errors, 15 warnings; open relay
+`
+	line := func(key string) string { return strconv.Itoa(config.KeyLine(file, "features."+key)) }
+	want = strings.NewReplacer("DIR", dir, "LOCAL", line("relay_local_from"), "PROMISCUOUS", line("promiscuous_relay")).Replace(want)
+	if text := strings.Join(lints, ""); got.code != 0 || text != want {
+		t.Errorf("gatepost check ended with %d and printed\n%s\nwant 0 and\n%s", got.code, text, want)
 	}
 }
 
@@ -106,20 +156,24 @@ func TestCheckOpenRelay(t *testing.T) {
 		change []string
 		access string
 		at     string // where the finding stands
+		relay  string
 	}{
-		{"an octet", nil, "Connect:11\tRELAY\n", "mail/access:1"},
-		{"a /32", nil, "Connect:IPv6:2a00:1450\tRELAY\n", "mail/access:1"},
-		{"clients below a suffix", nil, "Connect:com\tRELAY\n", "mail/access:1"},
-		{"recipients below a suffix", nil, "To:co.uk\tRELAY\n", "mail/access:1"},
-		{"promiscuous_relay", []string{features, "promiscuous_relay = true #"}, "", "gatepost.toml"},
-		{"relay_local_from", []string{features, "relay_local_from = true #"}, "", "gatepost.toml"},
-		{"relay_mail_from", []string{features, "relay_mail_from = [\"domain\"] #"}, "From:friend.example\tRELAY\n", "mail/access:1"},
-		{"relay_based_on_MX", []string{features, "relay_based_on_MX = true #"}, "", "gatepost.toml"},
-		{"delay_checks", []string{features, "delay_checks = true #"}, "Connect:11\tREJECT\nFrom:friend.example\tOK\nConnect:org\tRELAY\n", "mail/access:3"},
+		{"an octet", nil, "Connect:11\tRELAY\n", "mail/access:1", ""},
+		{"a /32", nil, "Connect:IPv6:2a00:1450\tRELAY\n", "mail/access:1", ""},
+		{"clients below a suffix", nil, "Connect:com\tRELAY\n", "mail/access:1", ""},
+		{"recipients below a suffix", nil, "To:co.uk\tRELAY\n", "mail/access:1", ""},
+		{"promiscuous_relay", []string{features, "promiscuous_relay = true #"}, "", "gatepost.toml", ""},
+		{"relay_local_from", []string{features, "relay_local_from = true #"}, "", "gatepost.toml", ""},
+		{"relay_mail_from", []string{features, "relay_mail_from = [\"domain\"] #"}, "From:friend.example\tRELAY\n", "mail/access:1", ""},
+		{"relay_based_on_MX", []string{features, "relay_based_on_MX = true #"}, "", "gatepost.toml", ""},
+		{"a DNS list", []string{"[features]", "[[dnsbl]]\nzone = \"bl.example.net\"\ntemporary = \"t\"\n\n[features]"}, "Connect:11\tREJECT\nConnect:com\tRELAY\n", "mail/access:2", ""},
+		{"an alias", nil, "Connect:com\tREJECT\nTo:com\tREJECT\n", "mail/relay-domains:2", "net\ncom\n"},
+		{"delay_checks", []string{features, "delay_checks = true #"}, "Connect:11\tREJECT\nFrom:friend.example\tOK\nConnect:org\tRELAY\n", "mail/access:3", ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			file := office(t, server, tc.change...)
 			prepend(t, filepath.Join(filepath.Dir(file), "mail/access"), tc.access)
+			prepend(t, filepath.Join(filepath.Dir(file), "mail/relay-domains"), tc.relay)
 			got := call(t, "check", "--config", file)
 			if got.code != 1 || !strings.Contains(got.out, "; open relay\n") {
 				t.Fatalf("gatepost check gave %+v, want 1 and an open relay", got)
@@ -129,6 +183,11 @@ func TestCheckOpenRelay(t *testing.T) {
 				at += ":" + strconv.Itoa(config.KeyLine(file, "features."+tc.name))
 			}
 			at += ": error: open relay: "
+			// With a DNS that does not answer, the commands show it all the same.
+			conf := strings.Replace(readText(t, file), server, "127.0.0.1:9", 1)
+			if err := os.WriteFile(file, []byte(conf), 0o600); err != nil {
+				t.Fatal(err)
+			}
 			commands := 0
 			for line := range strings.Lines(got.out) {
 				if command, ok := strings.CutPrefix(line, "    "); ok {
@@ -142,6 +201,7 @@ func TestCheckOpenRelay(t *testing.T) {
 
 			file = office(t, server, append(tc.change, "# accept_risk = ", "accept_risk = ")...)
 			prepend(t, filepath.Join(filepath.Dir(file), "mail/access"), tc.access)
+			prepend(t, filepath.Join(filepath.Dir(file), "mail/relay-domains"), tc.relay)
 			wanted := call(t, "check", "--config", file)
 			if wanted.code != 0 || !strings.Contains(wanted.out, ": warning: open relay: ") {
 				t.Errorf("with accept_risk gatepost check gave %+v, want 0 and the finding as a warning", wanted)

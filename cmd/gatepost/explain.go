@@ -12,6 +12,7 @@ import (
 
 	"gatepost/internal/explain"
 	"gatepost/internal/program"
+	"gatepost/internal/scenario"
 	"gatepost/internal/smtp"
 	"gatepost/policy"
 )
@@ -24,7 +25,7 @@ func explainCommand(s streams) *cli.Command {
 		Name:  "explain",
 		Usage: "show how a session is judged, question by question, and what would turn the verdict around",
 		UsageText: programName + " explain [--config FILE] --client ADDRESS [--name NAME] [--resolve OK|FAIL|FORGED|TEMP] [--helo NAME]\n" +
-			"   [--auth MECHANISM:USER] [--cert-issuer NAME --cert-subject NAME] --from ADDRESS --to ADDRESS... [--json]",
+			"   [--auth MECHANISM:USER] [--cert-issuer NAME --cert-subject NAME] [--dns FACT]... --from ADDRESS --to ADDRESS... [--json]",
 		Description: "Without --name and --resolve the client's name is looked up as a mail server would.\n" +
 			"Nothing is sent to anybody but questions to the DNS.\n" +
 			"The exit code is 0 whatever the verdict is, and 75 when a lookup failed.",
@@ -37,6 +38,7 @@ func explainCommand(s streams) *cli.Command {
 			&cli.StringFlag{Name: "auth", Usage: "the client logged in: `MECHANISM:USER`"},
 			&cli.StringFlag{Name: "cert-issuer", Usage: "the client showed a verified certificate: {cert_issuer} as sendmail writes it, `/C=US/O=...`"},
 			&cli.StringFlag{Name: "cert-subject", Usage: "{cert_subject} of that certificate, `/C=US/O=...`"},
+			&cli.StringSliceFlag{Name: "dns", Usage: "take the `FACT` for what the DNS says of a name, such as \"example.org MX 10 mx.example.org\" or \"x.example NXDOMAIN\"; may be given again"},
 			&cli.StringFlag{Name: "from", Usage: "the sender's `ADDRESS`, <> for the null sender"},
 			&cli.StringSliceFlag{Name: "to", Usage: "a recipient's `ADDRESS`; may be given again, and addresses after the flags are recipients too"},
 			&cli.BoolFlag{Name: "json", Usage: "print everything, as JSON"},
@@ -46,11 +48,19 @@ func explainCommand(s streams) *cli.Command {
 			if err != nil {
 				return err
 			}
+			var facts scenario.Facts
+			for _, fact := range c.StringSlice("dns") {
+				if err := facts.Add(fact); err != nil {
+					return program.Usage(fmt.Errorf("--dns: %w", err))
+				}
+			}
 			engine, err := openEngine(c, s)
 			if err != nil {
 				return err
 			}
-			return s.explain(c.Context, engine.PolicyConfig(), session, c.Bool("json"))
+			cfg := engine.PolicyConfig()
+			cfg.Resolver = facts.Over(cfg.Resolver)
+			return s.explain(c.Context, cfg, session, c.Bool("json"))
 		},
 	}
 }
@@ -132,7 +142,10 @@ func clientFacts(c *cli.Context) (policy.Conn, error) {
 		return conn, fmt.Errorf("--client %q, expected an IPv4 or IPv6 address", c.String("client"))
 	}
 	conn.Addr = addr.Unmap()
-	name := strings.Trim(strings.TrimSuffix(c.String("name"), "."), "[]")
+	name := strings.TrimSuffix(c.String("name"), ".")
+	if strings.HasPrefix(name, "[") {
+		return conn, fmt.Errorf("--name %q, expected a host name; a client without one has --resolve FAIL", c.String("name"))
+	}
 	if !c.IsSet("resolve") {
 		if name == "" {
 			return conn, nil // to be looked up

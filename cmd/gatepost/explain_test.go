@@ -202,6 +202,8 @@ func TestExplainCommandLine(t *testing.T) {
 		{"resolve", with("--client", "198.51.100.7", "--resolve", "YES"), "--resolve: expected OK, FAIL, FORGED or TEMP"},
 		{"verified without name", with("--client", "198.51.100.7", "--resolve", "OK"), "--resolve OK needs --name, the name that was verified"},
 		{"name of a nameless", with("--client", "198.51.100.7", "--resolve", "FAIL", "--name", "x"), "--resolve FAIL means that there is no name, expected no --name"},
+		{"name in brackets", with("--client", "198.51.100.7", "--name", "[198.51.100.7]"), `--name "[198.51.100.7]", expected a host name; a client without one has --resolve FAIL`},
+		{"fact", with("--client", "198.51.100.7", "--dns", "a.example MX"), "gatepost: --dns: nothing after the type, expected \"NAME TYPE DATA\""},
 		{"auth", with("--client", "198.51.100.7", "--auth", "fred"), `--auth "fred", expected MECHANISM:USER such as PLAIN:fred`},
 		{"late flag", append(with("--client", "198.51.100.7"), "b@example.com", "--json"), `"--json" stands after the arguments, expected flags before them`},
 		{"unknown flag", with("--clint", "198.51.100.7"), "flag provided but not defined: -clint, did you mean --client?, see --help"},
@@ -242,5 +244,21 @@ func TestExplainForms(t *testing.T) {
 				t.Errorf("%s gave\n%s\nand %s\n%s", tc.args, got, tc.same, want)
 			}
 		})
+	}
+}
+
+// TestExplainFacts: what --dns says takes the place of the DNS, for the name alone.
+func TestExplainFacts(t *testing.T) {
+	file := office(t, dnstest.Serve(t, officeZone()))
+	got := call(t, "explain", "--config", file, "--client", "198.51.100.7", "--dns", "198.51.100.7 PTR office.friend.example", "--dns", "office.friend.example A 198.51.100.7",
+		"--dns", "broken.example A 198.51.100.30", "--from", "u@broken.example", "--to", "bob@elsewhere.example")
+	plain := strings.Join(strings.Fields(got.out), " ")
+	for _, want := range []string{
+		"client 198.51.100.7, name office.friend.example (OK)", "dns A broken.example 198.51.100.30 given",
+		"dns A elsewhere.example 198.51.100.40 127.0.0.1:", "RCPT TO:<bob@elsewhere.example> => reject 550 5.7.1 Relaying denied",
+	} {
+		if got.code != 0 || !strings.Contains(plain, want) {
+			t.Errorf("gatepost explain --dns ended with %d and printed\n%s%swant 0 and %q", got.code, got.out, got.stderr, want)
+		}
 	}
 }

@@ -41,9 +41,11 @@ type maker struct {
 
 func (m *maker) addresses() {
 	for _, p := range append([]prefix{{}, {v6: true}}, m.survey.prefixes...) {
-		if a, ok := m.naming.strangeAddr(p); ok && !slices.Contains(m.addrs, a) {
+		a, ok, all := m.naming.strangeAddr(p)
+		if ok && !slices.Contains(m.addrs, a) {
 			m.addrs = append(m.addrs, a)
 		}
+		m.survey.partial = m.survey.partial || !ok && !all
 	}
 }
 
@@ -78,8 +80,10 @@ func (m *maker) clients() []client {
 		all = append(all, client{addr: a, resolve: policy.ResolveFail})
 		if m.policy.Features.UseClientPtr {
 			// A reverse name that does not lead back can be any.
-			for _, name := range m.survey.pointers[:min(20, len(m.survey.pointers))] {
-				all = append(all, client{addr: a, resolve: policy.ResolveForged, name: name})
+			for _, key := range m.bounded(m.survey.pointers, len(m.addrs)) {
+				if name, ok := m.below(key); ok {
+					all = append(all, client{addr: a, resolve: policy.ResolveForged, name: name})
+				}
 			}
 		}
 	}
@@ -97,6 +101,15 @@ func (m *maker) clients() []client {
 	return all
 }
 
+// below is a name that a key for a domain matches: the domain, or for .domain one below it.
+func (m *maker) below(key string) (string, bool) {
+	base, dot := strings.CutPrefix(key, ".")
+	if !dot {
+		return key, true
+	}
+	return m.naming.unnamed("stranger", base, len(base))
+}
+
 // mostPairs bounds the combinations that a list of candidates is made of.
 const mostPairs = 20000
 
@@ -111,38 +124,35 @@ func (m *maker) bounded(list []string, times int) []string {
 }
 
 // senders are the null sender, and where a sender can do good those that do:
-// anybody can write any.
+// anybody can write any. The stranger's own come first.
 func (m *maker) senders() []string {
 	all := []string{""}
-	f := &m.policy.Features
-	relay := f.RelayLocalFrom || f.RelayMailFrom
-	if !relay && f.DelayChecks == policy.DelayNone {
+	if !m.survey.wanted.senders {
 		return all
 	}
 	at := func(domain string) { all = append(all, m.naming.strangeUser(domain)+"@"+domain) }
-	locals := []string{strings.ToLower(m.policy.HostName)}
-	if relay {
-		locals = append(locals, m.survey.locals...)
-		for _, d := range locals {
-			at(d)
-		}
-	}
 	for _, d := range m.hosts {
 		at(d)
-		locals = append(locals, d)
-	}
-	for _, s := range m.survey.senders {
-		if strings.Contains(s, "@") {
-			all = append(all, s)
-		} else {
-			at(s)
-		}
 	}
 	for _, a := range m.addrs {
 		at("[" + policy.AddrText(a) + "]")
 	}
+	for _, key := range m.survey.senders {
+		if strings.Contains(key, "@") {
+			all = append(all, key)
+		} else if name, ok := m.below(key); ok {
+			at(name)
+		}
+	}
+	locals := append([]string{strings.ToLower(m.policy.HostName)}, m.survey.locals...)
+	if m.survey.wanted.locals {
+		for _, d := range locals {
+			at(d)
+		}
+	}
+	domains := append(locals, m.hosts...)
 	for _, user := range m.survey.users {
-		for _, d := range m.bounded(locals, len(m.survey.users)) {
+		for _, d := range m.bounded(domains, len(m.survey.users)) {
 			all = append(all, user+"@"+d)
 		}
 	}

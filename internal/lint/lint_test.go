@@ -137,6 +137,8 @@ func TestAccess(t *testing.T) {
 		{"From:friend.org\tREJECT now", nil, "write REJECT alone"},
 		{"From:friend.org\tRELY", nil, `the value "RELY" is not RELAY but an error text; write RELAY alone`},
 		{"From:friend.org\tREJECTED", nil, "write REJECT alone"},
+		{"Connect:192.0.2\t\"REJECT\"", nil, `the value "\"REJECT\"" is not REJECT but an error text; write REJECT alone`},
+		{"From:friend.org\tERROR:5.7.1:\"550\"", nil, "does not begin with a reply code and a blank"},
 		{"From:friend.org\tDISCARD:x", nil, "write DISCARD alone"},
 		{"From:friend.org\tOK.", nil, "write OK alone"},
 		{"From:friend.org\tQUARANTINE", nil, "write QUARANTINE:reason"},

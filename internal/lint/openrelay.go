@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"gatepost/internal/dns"
 	"gatepost/policy"
 )
 
@@ -36,8 +37,8 @@ func OpenRelay(ctx context.Context, c policy.Config) (Result, error) {
 // search is one search under way.
 type search struct {
 	*candidates
-	policy  *policy.Policy // asks the attacker's DNS
-	dark    *policy.Policy // asks an empty DNS
+	policy  *policy.Policy   // asks the attacker's DNS
+	dark    []*policy.Policy // ask a DNS that has nothing, and one that does not answer
 	dns     *attacker
 	result  Result
 	seen    map[string]int  // rules and entries that were shown: which witness
@@ -60,9 +61,13 @@ func newSearch(c policy.Config) (*search, error) {
 	if s.policy, err = policy.New(c); err != nil {
 		return s, fmt.Errorf("open-relay search: %w", err)
 	}
-	c.Resolver = nothing{}
-	if s.dark, err = policy.New(c); err != nil {
-		return s, fmt.Errorf("open-relay search: %w", err)
+	for _, r := range []dns.Resolver{nothing{}, silent{}} {
+		c.Resolver = r
+		p, err := policy.New(c)
+		if err != nil {
+			return s, fmt.Errorf("open-relay search: %w", err)
+		}
+		s.dark = append(s.dark, p)
 	}
 	return s, nil
 }
@@ -107,14 +112,14 @@ func (s *search) try(ctx context.Context, c client, sender string, r recipient) 
 	f := x.facts(s.helo)
 	ok, known := s.connect[c]
 	if !known {
-		ok = s.passes(ctx, policy.StageConnect, f)
+		ok = passes(ctx, s.policy, policy.StageConnect, f)
 		s.connect[c] = ok
 	}
 	if !ok {
 		return
 	}
 	if ok, known = s.mail[sender]; !known {
-		ok = s.passes(ctx, policy.StageMail, f)
+		ok = passes(ctx, s.policy, policy.StageMail, f)
 		s.mail[sender] = ok
 	}
 	if !ok {
@@ -128,8 +133,8 @@ func (s *search) try(ctx context.Context, c client, sender string, r recipient) 
 	d.Release()
 }
 
-func (s *search) passes(ctx context.Context, at policy.Stage, f *policy.Facts) bool {
-	d := s.policy.Decide(ctx, at, f)
+func passes(ctx context.Context, p *policy.Policy, at policy.Stage, f *policy.Facts) bool {
+	d := p.Decide(ctx, at, f)
 	defer d.Release()
 	return d.Verdict.Action == policy.Accept
 }
@@ -151,8 +156,8 @@ func (s *search) accepted(ctx context.Context, x *session, d *policy.Decision) {
 	w := Witness{
 		Client: x.client.addr, Resolve: x.client.resolve, Name: x.client.name, Helo: s.helo,
 		Sender: x.sender, Recipient: x.recipient.text, Rule: step.Rule, Source: hit.Source,
-		DNS: s.needs(ctx, x),
 	}
+	w.DNS = s.needs(ctx, &w)
 	if !seen {
 		s.seen[id] = len(s.result.Witnesses)
 		s.result.Witnesses = append(s.result.Witnesses, w)
@@ -161,28 +166,20 @@ func (s *search) accepted(ctx context.Context, x *session, d *policy.Decision) {
 	}
 }
 
-// needs is what must be in the DNS for the session, nil if it is accepted anyhow.
-func (s *search) needs(ctx context.Context, x *session) []string {
-	f := x.facts(s.helo)
-	dark := true
-	for _, at := range []policy.Stage{policy.StageConnect, policy.StageMail, policy.StageRcpt} {
-		d := s.dark.Decide(ctx, at, f)
-		dark = dark && d.Verdict.Action == policy.Accept
+// needs is what the DNS must say for a witness to be accepted by its rule and
+// entry; nil if it is whatever the DNS says, and no DNS list is asked.
+func (s *search) needs(ctx context.Context, w *Witness) []string {
+	dark := len(s.dns.lists) == 0
+	for _, p := range s.dark {
+		dark = dark && w.shown(ctx, p)
 	}
 	if dark {
 		return nil
 	}
-	var records []string
-	if x.client.alias != "" {
-		records = append(records, x.client.name+" CNAME "+x.client.alias)
-	}
-	if x.recipient.mx != "" {
-		records = append(records, x.recipient.mx+" MX 10 "+s.dns.host)
-	}
-	if i := strings.LastIndexByte(x.sender, '@'); i >= 0 {
-		records = append(records, "any address for "+x.sender[i+1:])
-	}
-	return records
+	s.dns.facts = &facts{}
+	defer func() { s.dns.facts = nil }()
+	w.shown(ctx, s.policy)
+	return s.dns.facts.list()
 }
 
 // permission is the rule that permitted the recipient, and the entry it found.

@@ -95,9 +95,12 @@ func (p prefix) key() string {
 }
 
 // private tells whether nobody outside can have an address below it.
-func (p prefix) private() bool {
+func (p prefix) private() bool { return p.within(notPublic()) }
+
+// within tells whether all that begins so is in one of the networks.
+func (p prefix) within(nets []netip.Prefix) bool {
 	net := netip.PrefixFrom(p.first(), p.bits())
-	for _, n := range notPublic() {
+	for _, n := range nets {
 		if n.Bits() <= net.Bits() && n.Addr().Is4() == net.Addr().Is4() && n.Contains(net.Addr()) {
 			return true
 		}
@@ -119,24 +122,13 @@ func notPublic() []netip.Prefix {
 	return all
 }
 
-// public tells whether a stranger can have the address.
-func public(a netip.Addr) bool {
-	for _, n := range notPublic() {
-		if n.Contains(a) {
-			return false
-		}
-	}
-	return a.IsValid()
-}
-
-// documentation tells whether the address is from a network kept for examples.
-func documentation(a netip.Addr) bool {
+// documentation are the networks kept for examples.
+func documentation() []netip.Prefix {
+	var all []netip.Prefix
 	for _, s := range []string{"192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "2001:db8::/32", "3fff::/20"} {
-		if netip.MustParsePrefix(s).Contains(a) {
-			return true
-		}
+		all = append(all, netip.MustParsePrefix(s))
 	}
-	return false
+	return all
 }
 
 // addrKey is an address as a key has it, in lower case.

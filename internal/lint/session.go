@@ -2,7 +2,9 @@ package lint
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"gatepost/internal/dns"
@@ -50,14 +52,22 @@ type attacker struct {
 	host    string   // $j
 	lists   []string // zones of DNS lists
 	session *session
+	facts   *facts // writes down what he answers; nil: nobody does
 }
 
 func (a *attacker) Lookup(_ context.Context, name string, t dns.Type) (dns.Answer, error) {
-	name = strings.TrimSuffix(name, ".")
+	answer := a.answer(strings.TrimSuffix(name, "."), t)
+	if a.facts != nil {
+		a.facts.note(strings.TrimSuffix(name, "."), answer)
+	}
+	return answer, nil
+}
+
+func (a *attacker) answer(name string, t dns.Type) dns.Answer {
 	answer := dns.Answer{Name: name, Server: "the stranger"}
 	for _, zone := range a.lists {
 		if strings.HasSuffix(strings.ToLower(name), strings.ToLower("."+zone)) {
-			return answer, nil
+			return answer
 		}
 	}
 	if c := &a.session.client; c.alias != "" && strings.EqualFold(name, c.name) {
@@ -74,7 +84,59 @@ func (a *attacker) Lookup(_ context.Context, name string, t dns.Type) (dns.Answe
 	case dns.TypePTR:
 		answer.Names = []string{"stranger.example"}
 	}
-	return answer, nil
+	return answer
+}
+
+// facts are answers as "gatepost explain --dns" takes them.
+type facts struct {
+	names []string            // in the order in which they were asked for
+	lines map[string][]string // of each
+}
+
+func (f *facts) note(name string, a dns.Answer) {
+	if f.lines == nil {
+		f.lines = map[string][]string{}
+	}
+	owner := a.Name
+	if !strings.EqualFold(owner, name) {
+		f.line(name, "CNAME "+owner)
+	}
+	f.line(owner)
+	for _, addr := range a.Addrs {
+		f.line(owner, "A "+addr.String())
+	}
+	for _, mx := range a.MX {
+		f.line(owner, fmt.Sprintf("MX %d %s", mx.Preference, mx.Host))
+	}
+	for _, ptr := range a.Names {
+		f.line(owner, "PTR "+ptr)
+	}
+}
+
+func (f *facts) line(name string, records ...string) {
+	if !slices.Contains(f.names, name) {
+		f.names = append(f.names, name)
+	}
+	for _, r := range records {
+		if !slices.Contains(f.lines[name], r) {
+			f.lines[name] = append(f.lines[name], r)
+		}
+	}
+}
+
+// list is one line for each record, and one for each name without any.
+func (f *facts) list() []string {
+	var all []string
+	for _, name := range f.names {
+		records := f.lines[name]
+		if len(records) == 0 {
+			records = []string{"NXDOMAIN"}
+		}
+		for _, r := range records {
+			all = append(all, name+" "+r)
+		}
+	}
+	return all
 }
 
 // nothing is a DNS in which there is nothing.
@@ -82,4 +144,11 @@ type nothing struct{}
 
 func (nothing) Lookup(_ context.Context, name string, _ dns.Type) (dns.Answer, error) {
 	return dns.Answer{Name: name, Server: "nobody"}, nil
+}
+
+// silent is a DNS that gives no answers.
+type silent struct{}
+
+func (silent) Lookup(_ context.Context, name string, t dns.Type) (dns.Answer, error) {
+	return dns.Answer{}, &dns.Error{Name: name, Type: t, Server: "nobody", Reason: "no answer"}
 }

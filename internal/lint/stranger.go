@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"gatepost/internal/smtp"
@@ -73,29 +74,13 @@ func (n *naming) host(name string, allowed int) bool {
 	return false
 }
 
-// addr tells whether an entry that has more parts than allowed names the address.
-func (n *naming) addr(a netip.Addr, allowed int) bool {
-	key := addrKey(a)
-	if hasAny(n.local, "["+key+"]") {
-		return true
-	}
-	separator := "."
-	if a.Is6() {
+// net tells whether an entry names the beginning of addresses.
+func (n *naming) net(p prefix) bool {
+	word, separator := strings.ToLower(p.key()), "."
+	if p.v6 {
 		separator = ":"
 	}
-	words := strings.Split(key, separator)
-	for len(words) > 0 {
-		word := strings.Join(words, separator)
-		parts := len(words)
-		if a.Is6() {
-			parts-- // the word IPv6
-		}
-		if parts > allowed && (n.entry(word) || n.entry("["+word+"]") || hasAny(n.relay, word+separator)) {
-			return true
-		}
-		words = words[:len(words)-1]
-	}
-	return false
+	return n.entry(word) || n.entry("["+word+"]") || hasAny(n.relay, word+separator)
 }
 
 // strangeName makes up a host name below entry, or anywhere with entry "", that no
@@ -132,43 +117,57 @@ func (n *naming) unnamed(label, base string, allowed int) (string, bool) {
 	return "", false
 }
 
+// mostPrefixes bounds the search for an address: more than there are groups of IPv6.
+const mostPrefixes = 100000
+
 // strangeAddr makes up a public address that begins with p and that no longer
-// entry names. An address from the networks for documentation is the last choice.
-func (n *naming) strangeAddr(p prefix) (netip.Addr, bool) {
-	var second netip.Addr
-	for i := range 4000 {
-		a := spread(p, i)
-		switch {
-		case !public(a) || n.addr(a, len(p.parts)):
-		case !documentation(a):
-			return a, true
-		case !second.IsValid():
-			second = a
+// entry names. One from the networks for documentation is the last choice. When
+// there is none, all tells whether the search was complete.
+func (n *naming) strangeAddr(p prefix) (a netip.Addr, ok, all bool) {
+	all = true
+	for _, avoid := range [][]netip.Prefix{append(notPublic(), documentation()...), notPublic()} {
+		s := addrSearch{naming: n, avoid: avoid, left: mostPrefixes}
+		if a, ok = s.below(p); ok {
+			return a, true, true
 		}
+		all = all && s.left > 0
 	}
-	return second, second.IsValid()
+	return a, false, all
 }
 
-// spread fills the parts that p leaves open with the i-th of many patterns.
-func spread(p prefix, i int) netip.Addr {
+// addrSearch goes through the addresses part by part.
+type addrSearch struct {
+	*naming
+	avoid []netip.Prefix
+	left  int // prefixes that may still be looked at
+}
+
+// below finds an address that begins with p.
+func (s *addrSearch) below(p prefix) (netip.Addr, bool) {
+	if p.whole() {
+		a := p.first()
+		return a, !hasAny(s.local, "["+addrKey(a)+"]")
+	}
+	// The first that are tried are given out and far apart.
+	start, size := []int{92, 78, 114, 26}, 256
 	if p.v6 {
-		b := p.first().As16()
-		// 2a00::/12 and 2600::/12 are far apart and given out; 2000::/3 is public.
-		rest := []uint16{0x2a00 + uint16(i*0x107%0x1000), uint16(0x1450 + i*0x71), uint16(0x40 + i), 0, 0, 0, 0, 0x25}
-		if len(p.parts) == 0 && i%2 == 1 {
-			rest[0] = 0x2600 + uint16(i*0x65%0x1000)
-		}
-		for j := len(p.parts); j < 8; j++ {
-			b[2*j], b[2*j+1] = byte(rest[j]>>8), byte(rest[j])
-		}
-		return netip.AddrFrom16(b)
+		start, size = []int{0x2a00, 0x1450, 0x40, 0, 0, 0, 0, 0x25}, 65536
 	}
-	b := p.first().As4()
-	rest := [4]int{91 + i, 77 + i*7, 113 + i*31, 25 + i*3}
-	for j := len(p.parts); j < 4; j++ {
-		b[j] = byte(1 + rest[j]%222)
+	at := len(p.parts)
+	next := prefix{v6: p.v6, parts: append(slices.Clone(p.parts), 0)}
+	for i := range size {
+		if s.left--; s.left <= 0 {
+			break
+		}
+		next.parts[at] = uint16((start[at] + i) % size)
+		if next.within(s.avoid) || s.net(next) {
+			continue
+		}
+		if a, ok := s.below(next); ok {
+			return a, true
+		}
 	}
-	return netip.AddrFrom4(b)
+	return netip.Addr{}, false
 }
 
 // strangeUser is a local part that no entry for domain names.

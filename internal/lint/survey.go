@@ -19,11 +19,31 @@ type survey struct {
 	prefixes []prefix // one octet, or up to two groups of IPv6
 	suffixes []string // public suffixes
 	users    []string // the local parts of keys "user@"
-	senders  []string // senders that keys with From: or without tag name: user@domain, or a domain
+	senders  []string // senders that keys with From: or without tag name: user@domain, a domain, or .domain
 	locals   []string // local domains
 	routes   []string // domains through which a recipient may be routed
-	pointers []string // names of clients that have an entry OK or RELAY
+	pointers []string // names of clients that have an entry OK or RELAY; also .domain
 	partial  bool     // a list was full
+
+	wanted wanted
+}
+
+// wanted is what a stranger can make use of, by the features. The rest is not
+// listed, so that tables full of it do not count as searched in part.
+type wanted struct {
+	senders, locals, users, pointers, friends bool
+}
+
+func newWanted(f *policy.Features) wanted {
+	relay := f.RelayLocalFrom || f.RelayMailFrom
+	senders := relay || f.DelayChecks != policy.DelayNone
+	return wanted{
+		senders:  senders,
+		locals:   relay,
+		users:    senders || f.RelayToFullAddress,
+		pointers: f.UseClientPtr,
+		friends:  f.DelayChecks == policy.DelayFriend || f.DelayChecks == policy.DelayHater,
+	}
 }
 
 // walker is a table whose entries can be listed. Others hold no entries of the
@@ -41,7 +61,7 @@ func words(m maps.Map) iter.Seq2[string, maps.Entry] {
 
 // newSurvey reads the tables of a policy. Keys and members come in lower case.
 func newSurvey(c *policy.Config) *survey {
-	s := &survey{}
+	s := &survey{wanted: newWanted(&c.Features)}
 	for _, class := range c.RelayDomains {
 		for word := range words(class) {
 			s.relayMember(word)
@@ -49,7 +69,7 @@ func newSurvey(c *policy.Config) *survey {
 	}
 	for _, class := range c.LocalHostNames {
 		for word := range words(class) {
-			if hostName(word) {
+			if s.wanted.locals && hostName(word) {
 				s.add(&s.locals, word)
 			}
 		}
@@ -131,7 +151,9 @@ func (s *survey) entry(k accessKey, value string) {
 			s.sender(k)
 		}
 	case kindUser:
-		s.add(&s.users, strings.TrimSuffix(k.rest, "@"))
+		if s.wanted.users {
+			s.add(&s.users, strings.TrimSuffix(k.rest, "@"))
+		}
 	case kindMailbox:
 		s.sender(k)
 	case kindDomain:
@@ -140,28 +162,25 @@ func (s *survey) entry(k accessKey, value string) {
 }
 
 func (s *survey) domain(k accessKey) {
+	s.sender(k)
 	name := k.domain()
 	if !hostName(name) {
 		return
 	}
 	s.suffix(name)
-	s.sender(k)
-	switch k.tag {
-	case "", tagConnect:
-		s.add(&s.pointers, name)
-	case tagSpam:
+	switch {
+	case s.wanted.pointers && (k.tag == "" || k.tag == tagConnect):
+		s.add(&s.pointers, k.rest)
+	case k.tag == tagSpam && s.wanted.friends, k.tag == tagTo && len(s.routes) < 3:
 		s.add(&s.routes, name)
-	case tagTo:
-		if len(s.routes) < 3 {
-			s.add(&s.routes, name)
-		}
 	}
 }
 
-// sender notes what can be written in a MAIL command to hit the key.
+// sender notes what can be written in a MAIL command to hit the key; ".domain"
+// stands for a name below it.
 func (s *survey) sender(k accessKey) {
-	if k.tag == "" || k.tag == tagFrom {
-		s.add(&s.senders, strings.TrimPrefix(k.rest, "."))
+	if s.wanted.senders && (k.tag == "" || k.tag == tagFrom) {
+		s.add(&s.senders, k.rest)
 	}
 }
 

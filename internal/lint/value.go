@@ -141,6 +141,9 @@ func moreThan(word string) string {
 // meant is the word that a value was probably to be: REJECT of "REJECT # why",
 // "REJECTED" or "RELY".
 func meant(v string) string {
+	if inner, ok := strings.CutPrefix(v, `"`); ok && !strings.Contains(v, " ") {
+		v = strings.TrimSuffix(inner, `"`)
+	}
 	end := strings.IndexFunc(v, func(r rune) bool { return !unicode.IsLetter(r) })
 	first, after := v, ""
 	if end >= 0 {

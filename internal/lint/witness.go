@@ -1,6 +1,7 @@
 package lint
 
 import (
+	"context"
 	"net/netip"
 	"strings"
 
@@ -19,13 +20,25 @@ type Witness struct {
 
 	Rule   string      // what permitted it, a heading of docs/rules.md
 	Source maps.Source // the entry that did; without file when none did
-	DNS    []string    // what the stranger must have in the DNS for it; nil for nothing
+	DNS    []string    // what the DNS must say for it, as --dns takes it; nil: that makes no difference
 }
 
 // Facts is the session as the policy is asked about it, at each stage.
 func (w *Witness) Facts() *policy.Facts {
 	s := session{client: client{addr: w.Client, resolve: w.Resolve, name: w.Name}, sender: w.Sender, recipient: recipient{text: w.Recipient}}
 	return s.facts(w.Helo)
+}
+
+// shown tells whether a policy accepts the session, by the rule and the entry.
+func (w *Witness) shown(ctx context.Context, p *policy.Policy) bool {
+	f := w.Facts()
+	if !passes(ctx, p, policy.StageConnect, f) || !passes(ctx, p, policy.StageMail, f) {
+		return false
+	}
+	d := p.Decide(ctx, policy.StageRcpt, f)
+	defer d.Release()
+	step, hit := permission(&d)
+	return d.Verdict.Action == policy.Accept && step.Rule == w.Rule && hit.Source == w.Source
 }
 
 // Command is the command line that shows the acceptance, for a shell. config is
@@ -40,6 +53,9 @@ func (w *Witness) Command(config string) string {
 		args = append(args, "--name", w.Name)
 	}
 	args = append(args, "--resolve", w.Resolve.String(), "--helo", w.Helo, "--from", "<"+w.Sender+">", "--to", "<"+w.Recipient+">")
+	for _, fact := range w.DNS {
+		args = append(args, "--dns", fact)
+	}
 	for i, a := range args {
 		args[i] = shellQuoted(a)
 	}
@@ -69,7 +85,7 @@ func (w *Witness) Finding(c *config.Config) Finding {
 	}
 	text := "open relay: a stranger can send to strangers, by the rule \"" + w.Rule + "\""
 	if w.DNS != nil {
-		text += "; for that the stranger has in the DNS: " + strings.Join(w.DNS, ", ")
+		text += ", with what --dns says in the DNS"
 	}
 	return Finding{Source: at, Check: "open relay", Risk: "open_relay", Text: text}
 }

@@ -32,7 +32,7 @@ func (c client) conn(p *policy.Config) (policy.Conn, error) {
 	} else {
 		addr, err := netip.ParseAddr(c.address)
 		if err != nil || addr.Zone() != "" {
-			return conn, fmt.Errorf("client address %q, expected an IPv4 or IPv6 address, or local", c.address)
+			return conn, fmt.Errorf("client address %s, expected an IPv4 or IPv6 address, or local", short(c.address))
 		}
 		conn.Addr = addr.Unmap()
 	}

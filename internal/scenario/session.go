@@ -52,7 +52,7 @@ func (d *document) sessionLine(text string) error {
 	value = strings.TrimSpace(value)
 	switch {
 	case !ok:
-		return fmt.Errorf("%q, %s", text, sessionExpected)
+		return fmt.Errorf("%s, %s", short(text), sessionExpected)
 	case value == "":
 		return fmt.Errorf("%s: nothing after the colon", key)
 	}
@@ -95,7 +95,7 @@ func (s *draft) clientLineKey(key, value string) error {
 	at, known := s.clientKeys()[key]
 	switch {
 	case !known:
-		return fmt.Errorf("unknown key %q, %s", key, sessionExpected)
+		return fmt.Errorf("unknown key %s, %s", short(key), sessionExpected)
 	case s.client.address == "" || len(s.Steps) > 1:
 		return fmt.Errorf("%s: expected between the lines client: and from: of a session", key)
 	case s.given[key]:
@@ -135,7 +135,7 @@ func (s *draft) auth(value string) error {
 func count(at *int, value string) error {
 	n, err := strconv.ParseUint(value, 10, 31)
 	if err != nil {
-		return fmt.Errorf("%q, expected a number", value)
+		return fmt.Errorf("%s, expected a number", short(value))
 	}
 	*at = int(n)
 	return nil
@@ -259,7 +259,7 @@ func parseWant(value string) (Want, error) {
 	}
 	code, err := strconv.Atoi(word)
 	if err != nil || len(word) != 3 || code < 400 || code > 599 {
-		return Want{}, fmt.Errorf("%q, %s", value, wantExpected)
+		return Want{}, fmt.Errorf("%s, %s", short(value), wantExpected)
 	}
 	w := Want{Action: policy.Reject, Code: code}
 	if code < 500 {

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"gatepost/internal/config"
@@ -36,7 +37,7 @@ type document struct {
 	atLine int               // where config: stands
 	host   string            // host:
 	parts  map[string]extent // the sections that hold files
-	dns    dnsfake.Zone
+	dns    Facts
 	drafts []*draft
 }
 
@@ -47,7 +48,7 @@ type extent struct{ from, to int }
 func parseWritten(file string, data []byte) (*Scenario, error) {
 	data = bytes.TrimPrefix(data, []byte("\ufeff"))
 	data = bytes.ReplaceAll(data, []byte("\r\n"), []byte("\n"))
-	d := &document{file: file, lines: bytes.Split(data, []byte("\n")), parts: map[string]extent{}, dns: dnsfake.Zone{}}
+	d := &document{file: file, lines: bytes.Split(data, []byte("\n")), parts: map[string]extent{}}
 	if err := d.read(); err != nil {
 		return nil, &Error{file, d.line, err}
 	}
@@ -81,6 +82,15 @@ func (d *document) read() error {
 	return d.close(len(d.lines))
 }
 
+// short is a piece of a file as an error quotes it.
+func short(s string) string {
+	const most = 80
+	if len(s) <= most {
+		return strconv.Quote(s)
+	}
+	return strconv.Quote(s[:most]) + fmt.Sprintf("... (%d bytes)", len(s))
+}
+
 // headLine is a line before the first section.
 func (d *document) headLine(text string) error {
 	key, value, _ := strings.Cut(text, ":")
@@ -88,7 +98,7 @@ func (d *document) headLine(text string) error {
 	at, known := map[string]*string{"config": &d.config, "host": &d.host, "title": &d.title}[key]
 	switch {
 	case !known:
-		return fmt.Errorf("%q, expected title:, host:, config: or a section such as \"== session NAME\"", text)
+		return fmt.Errorf("%s, expected title:, host:, config: or a section such as \"== session NAME\"", short(text))
 	case value == "":
 		return fmt.Errorf("%s: nothing after the colon", key)
 	case *at != "":
@@ -111,14 +121,14 @@ func (d *document) section(name string) (take func(string) error, err error) {
 	}
 	files := []string{sectionAccess, sectionRelay, sectionLocal, sectionConfig}
 	if !slices.Contains(files, name) && name != sectionDNS {
-		return nil, fmt.Errorf("unknown section %q, expected \"session NAME\", %s or %s", name, strings.Join(files, ", "), sectionDNS)
+		return nil, fmt.Errorf("unknown section %s, expected \"session NAME\", %s or %s", short(name), strings.Join(files, ", "), sectionDNS)
 	}
 	if _, twice := d.parts[name]; twice {
 		return nil, fmt.Errorf("section %q stands twice", name)
 	}
 	d.parts[name] = extent{d.line, -1}
 	if name == sectionDNS {
-		return d.dnsLine, nil
+		return d.dns.Add, nil
 	}
 	if d.config != "" {
 		return nil, fmt.Errorf("section %q beside config:, expected one of the two", name)
@@ -169,7 +179,7 @@ func (d *document) scenario() (*Scenario, error) {
 	}
 	quiet := slog.New(slog.DiscardHandler)
 	s := &Scenario{File: d.file, Line: 1, Name: d.title}
-	s.Policy, err = setup.Offline(context.Background(), cfg, tables, dnsfake.NewFake(d.dns), localhost(), quiet)
+	s.Policy, err = setup.Offline(context.Background(), cfg, tables, dnsfake.NewFake(d.dns.zone), localhost(), quiet)
 	if err != nil {
 		return nil, &Error{File: d.file, Err: err}
 	}
