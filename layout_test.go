@@ -20,7 +20,7 @@ var allowedImports = map[string][]string{
 	"internal/scenario": {"internal/setup", "internal/config", "maps", "policy", "internal/dns", "internal/dns/dnsfake", "internal/smtp"},
 	"internal/lint":     {"internal/config", "maps", "policy", "internal/dns", "internal/smtp"},
 	"internal/explain":  {"maps", "policy", "internal/dns", "internal/smtp"},
-	"internal/setup":    {"internal/lint", "internal/config", "milter", "maps", "policy", "internal/dns", "internal/smtp"},
+	"internal/setup":    {"maps/ldap", "internal/lint", "internal/config", "milter", "maps", "policy", "internal/dns", "internal/smtp"},
 	"milter":            {"policy", "internal/clients", "internal/smtp"},
 	"policy":            {"policy/dnsbl", "maps", "internal/dns", "internal/smtp"},
 	"policy/dnsbl":      {"internal/dns"},

@@ -20,3 +20,7 @@ func (t *Text) Occurrences(key string) []Entry {
 	}
 	return all
 }
+
+// Editable tells whether the table is a text file, which an administrator edits
+// line by line, and not a database or a list of the program's own.
+func (t *Text) Editable() bool { return t.edited }

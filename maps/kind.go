@@ -48,6 +48,3 @@ func ParseKind(name string) (Kind, error) {
 	}
 	return 0, fmt.Errorf("unknown kind of map %q", name)
 }
-
-// remote tells the kinds that are asked over a network.
-func (k Kind) remote() bool { return k >= KindRedis }

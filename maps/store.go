@@ -1,9 +1,6 @@
 package maps
 
-import (
-	"fmt"
-	"log/slog"
-)
+import "log/slog"
 
 // A Store is one map of a table, kept open: a file that is followed, or a server.
 // The set of its kinds is closed.
@@ -23,10 +20,21 @@ type Store interface {
 // is optional; a server may be down, and the map then cannot be asked until it is
 // back.
 func OpenStore(spec Spec, log *slog.Logger) (Store, error) {
-	if !spec.Kind.remote() {
-		return Open(spec, log)
+	switch spec.Kind {
+	case KindRedis:
+		return storeOr(openRedis(spec, log))
+	case KindSocketmap, KindLDAP:
+		return storeOr(openServer(spec, log))
 	}
-	return nil, fmt.Errorf("table %s: no %s maps yet", spec.Name, spec.Kind)
+	return storeOr(Open(spec, log))
+}
+
+// storeOr keeps a nil pointer from becoming a Store that is not nil.
+func storeOr[S Store](s S, err error) (Store, error) {
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
 }
 
 // Is implements Store.

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"gatepost/maps/ldap"
 )
 
 // Spec says which file a table is and what it must be like.
@@ -25,6 +27,14 @@ type Spec struct {
 	// lower case. Its error refuses the whole file, with file:line in front. It may
 	// be called by several goroutines at once.
 	Check func(key, value string) error
+
+	// KeepLast has a map on a server answer with what was last known when the server
+	// is gone. Else it cannot be asked then.
+	KeepLast bool
+	// MaxStale is for how long after the server's last word a redis map still
+	// answers without KeepLast.
+	MaxStale time.Duration
+	LDAP     ldap.Config // of an LDAP map
 }
 
 // Beside is a second file of the same table: the text that a database is made of,
@@ -245,15 +255,20 @@ func (t *Table) failed(err error) {
 
 // announce logs what was put into force, with its problems.
 func (t *Table) announce(old, r *reading, start time.Time) {
-	first, problems := r.Problems()
-	t.log.Info("table read", "entries", r.Len(), "problems", problems, "took", time.Since(start))
 	if r.Len() == 0 && old.Len() > 0 {
 		t.log.Warn("table has become empty", "entries_before", old.Len())
 	}
+	logRead(t.log, r, start)
+}
+
+// logRead logs what was read of a table.
+func logRead(log *slog.Logger, s Snapshot, start time.Time) {
+	first, problems := s.Problems()
+	log.Info("table read", "entries", s.Len(), "problems", problems, "took", time.Since(start))
 	for _, p := range first {
-		t.log.Warn("problem in table", "at", p.Source.String(), "problem", p.Text)
+		log.Warn("problem in table", "at", p.Source.String(), "problem", p.Text)
 	}
 	if more := problems - len(first); more > 0 {
-		t.log.Warn("more problems in table, not listed", "count", more)
+		log.Warn("more problems in table, not listed", "count", more)
 	}
 }

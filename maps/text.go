@@ -20,6 +20,7 @@ const maxBytes = math.MaxUint32
 type Text struct {
 	file     string
 	format   Format
+	edited   bool // it is a text file, which is edited line by line
 	data     string
 	lines    lineIndex // empty when lines have no meaning
 	seed     uint64
@@ -64,6 +65,7 @@ func makeText(file string, format Format, data string, how making) (*Text, error
 		return nil, err
 	}
 	t := newText(file, format, data)
+	t.edited = true
 	if !t.indexLines(how) {
 		at := Source{File: file, Line: 1 + strings.Count(data[:strings.IndexByte(data, 0)], "\n")}
 		return nil, fmt.Errorf("%s: %w", at, errNUL)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
@@ -37,12 +38,25 @@ func normalTiming() timing {
 // once, after something new was put into force. A map is watched by one Watch.
 func Watch(ctx context.Context, log *slog.Logger, stores []Store, changed func()) {
 	var tables []*Table
-	for _, s := range stores {
-		if t, ok := s.(*Table); ok {
-			tables = append(tables, t)
+	var servers sync.WaitGroup
+	var one sync.Mutex
+	tell := func() {
+		one.Lock()
+		defer one.Unlock()
+		if changed != nil {
+			changed()
 		}
 	}
-	watch(ctx, log, tables, changed, normalTiming(), fsnotify.NewWatcher)
+	for _, s := range stores {
+		switch s := s.(type) {
+		case *Table:
+			tables = append(tables, s)
+		case *Redis:
+			servers.Go(func() { s.follow(ctx, tell) })
+		}
+	}
+	watch(ctx, log, tables, tell, normalTiming(), fsnotify.NewWatcher)
+	servers.Wait()
 }
 
 func watch(ctx context.Context, log *slog.Logger, tables []*Table, changed func(), pace timing,

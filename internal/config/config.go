@@ -21,6 +21,7 @@ type Config struct {
 	Admin               Admin
 	Log                 Log
 	DNSLists            []DNSList // the tables [[dnsbl]]; see Lists
+	LDAP                []LDAP    // the tables [[ldap]]; see Directory
 	AcceptRisk          []string  // findings of gatepost check that are wanted; see Risks
 }
 

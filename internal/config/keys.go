@@ -46,7 +46,7 @@ func topKeys() []key {
 	for _, s := range sections() {
 		keys = append(keys, key{s.name, func(c *Config, v value) { v.r.table(c, v, s.keys) }})
 	}
-	keys = append(keys, key{"dnsbl", readLists})
+	keys = append(keys, key{"dnsbl", readLists}, key{"ldap", readLDAP})
 	for _, name := range []string{"relay", "check_rcpt", "import", "replay", "doctor"} {
 		keys = append(keys, notYet(name))
 	}

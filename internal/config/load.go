@@ -141,6 +141,7 @@ func (r *reader) checkWhole(c *Config) {
 	if !f.AccessDB {
 		r.checkWithoutAccess(c)
 	}
+	r.checkDirectories(c)
 }
 
 // checkWithoutAccess finds what makes no sense without the access table.

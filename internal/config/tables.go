@@ -22,6 +22,11 @@ type Tables struct {
 	MaxStale time.Duration
 }
 
+// All are the tables by their names in gatepost.toml.
+func (t *Tables) All() map[string]*Table {
+	return map[string]*Table{"access": &t.Access, "relay_domains": &t.RelayDomains, "local_host_names": &t.LocalHostNames}
+}
+
 // Table is one map, or several: each key is asked of all in order. One that the
 // configuration names must exist; the usual files under /etc/mail may be missing,
 // and count as empty then.

@@ -162,7 +162,7 @@ func (c *collection) set(key, value string) {
 // for none.
 func editable(parts []maps.Map) string {
 	for _, m := range parts {
-		if t, ok := m.(table); ok {
+		if t, ok := m.(table); ok && t.Editable() {
 			return t.File()
 		}
 	}

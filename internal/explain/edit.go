@@ -68,10 +68,11 @@ func (e Edit) places() string {
 	return strings.Join(words, " and ")
 }
 
-// table is a file that can be edited; *maps.Text is one.
+// table is a table whose lines can be listed; *maps.Text is one.
 type table interface {
 	maps.Map
 	File() string
+	Editable() bool
 	Occurrences(key string) []maps.Entry
 }
 

@@ -228,7 +228,7 @@ func (d *document) sectionConfig() (*config.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, t := range []config.Table{cfg.Tables.Access, cfg.Tables.RelayDomains, cfg.Tables.LocalHostNames} {
+	for _, t := range cfg.Tables.All() {
 		if t.Named {
 			return nil, &Error{d.file, t.Line, errors.New("a table on disk, expected a section for it, or config: instead of all sections")}
 		}

@@ -7,6 +7,7 @@ import (
 
 	"gatepost/internal/config"
 	"gatepost/maps"
+	"gatepost/maps/ldap"
 	"gatepost/policy"
 )
 
@@ -101,6 +102,11 @@ func (s *state) mapSpec(t tableSpec, m config.Map) (maps.Spec, error) {
 	kind, err := maps.ParseKind(m.Kind)
 	spec := maps.Spec{
 		Name: t.name, Kind: kind, Path: m.Path, Format: t.format, Optional: !t.table.Named, Check: t.check,
+		KeepLast: s.cfg.Tables.OnUnavailable == "last", MaxStale: s.cfg.Tables.MaxStale,
+	}
+	if kind == maps.KindLDAP {
+		d, _ := s.cfg.Directory(m.Path)
+		spec.LDAP = directory(d)
 	}
 	switch {
 	case m.Text != "":
@@ -109,6 +115,16 @@ func (s *state) mapSpec(t tableSpec, m config.Map) (maps.Spec, error) {
 		spec.Beside = maps.Beside{Kind: maps.KindDB, Path: m.Database}
 	}
 	return spec, err
+}
+
+// directory is an [[ldap]] in the terms of package ldap.
+func directory(d config.LDAP) (c ldap.Config) {
+	c = ldap.Config{
+		URL: d.URL, StartTLS: d.StartTLS, BindDN: d.BindDN, PasswordFile: d.PasswordFile, BaseDN: d.Base,
+		Scope: d.Scope, Filter: d.Filter, Attribute: d.Attribute, SingleMatch: d.SingleMatch,
+	}
+	c.TLS.CAFile = d.CAFile
+	return c
 }
 
 // stores are all maps of all tables.
