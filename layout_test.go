@@ -24,6 +24,8 @@ var allowedImports = map[string][]string{
 	"policy":            {"policy/dnsbl", "maps", "internal/dns", "internal/smtp"},
 	"policy/dnsbl":      {"internal/dns"},
 	"maps":              {"maps/bdb"},
+	"maps/redis":        {"maps/internal/credentials", "maps/internal/credentials/credentialstest"},
+	"maps/ldap":         {"maps/internal/credentials", "maps/internal/credentials/credentialstest"},
 	"internal/dns":      {},
 	"internal/smtp":     {},
 	"internal/clients":  {},
