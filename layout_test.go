@@ -28,6 +28,8 @@ var allowedImports = map[string][]string{
 	"maps/cdb":          {},
 	"maps/lmdb":         {},
 	"maps/socketmap":    {},
+	"maps/redis":        {"maps/internal/credentials", "maps/internal/credentials/credentialstest"},
+	"maps/ldap":         {"maps/internal/credentials", "maps/internal/credentials/credentialstest"},
 	"internal/dns":      {},
 	"internal/smtp":     {},
 	"internal/clients":  {},

@@ -53,10 +53,15 @@ func (c *Client) Close() {
 }
 
 // Lookup searches the directory for the key. found is false if no entry matches or
-// none of those that do has the attribute. Whatever else keeps it from an answer is
+// none of those that do has the attribute; nor do servers tell of an entry that the
+// bind DN may not read. Whatever else keeps it from an answer is
 // an error: every result code but success, a base DN that does not exist, a
 // referral, an answer of more than 64 KiB. It takes at most Timeout.
 func (c *Client) Lookup(ctx context.Context, key string) (value string, found bool, err error) {
+	if key == "" {
+		// No string of a directory is empty (RFC 4517, 3.3.6), and (a=%0*) must not become (a=*).
+		return "", false, nil
+	}
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
 	defer cancel()
 	select {

@@ -43,7 +43,11 @@ func TestNewRefuses(t *testing.T) {
 		{func(c *Config) { c.Filter = "(cn=a)" }, "no %0"},
 		{func(c *Config) { c.Filter = "(cn=%1)" }, "expected %0"},
 		{func(c *Config) { c.Filter = "(cn=%0)%" }, "expected %0"},
-		{func(c *Config) { c.Filter = "cn=%0" }, "does not start"},
+		{func(c *Config) { c.Filter = "(%0=a)" }, "outside of a value"},
+		{func(c *Config) { c.Filter = "(&%0(cn=a))" }, "outside of a value"},
+		{func(c *Config) { c.Filter = "%0" }, "outside of a value"},
+		{func(c *Config) { c.Filter = "(cn=a)=%0" }, "outside of a value"},
+		{func(c *Config) { c.Filter = "cn=(x=%0)" }, "does not start"},
 		{func(c *Config) { c.Filter = "(cn=%0" }, "unexpected end"},
 		{func(c *Config) { c.Filter = "(cn=%0))" }, "extra at end"},
 		{func(c *Config) { c.Filter = "(&(sendmailMTACluster=${sendmailMTACluster})(cn=%0))" }, "macros"},
@@ -117,7 +121,7 @@ func FuzzFilter(f *testing.F) {
 	f.Add("(&(a=%s)(!(b=%0))(c=%%))", "\\00\x00")
 	f.Fuzz(func(t *testing.T, text, key string) {
 		parsed, err := parseFilter(text)
-		if err != nil {
+		if err != nil || key == "" {
 			return
 		}
 		with, err := ldapv3.CompileFilter(parsed.with(key))

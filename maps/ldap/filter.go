@@ -53,6 +53,9 @@ func parseFilter(s string) (filter, error) {
 		case i < len(s) && (s[i] == '0' || s[i] == 's'):
 			f = append(f, text.String())
 			text.Reset()
+			if before := strings.Join(f, ""); !inValue(before) {
+				return nil, fmt.Errorf("filter %q: %%0 stands outside of a value; expected a form of (attribute=%%0)", s)
+			}
 		default:
 			return nil, fmt.Errorf("filter %q: expected %%0 where the key goes, and %%%% for a percent sign", s)
 		}
@@ -65,6 +68,13 @@ func parseFilter(s string) (filter, error) {
 		return nil, fmt.Errorf("filter %q: %s; expected a form of (attribute=%%0)", s, reason(err))
 	}
 	return f, nil
+}
+
+// inValue reports that a filter's next character is one of a value. Values have no
+// parentheses (RFC 4515, 3), so that it takes an equals sign since the last one.
+func inValue(before string) bool {
+	i := strings.LastIndexAny(before, "()")
+	return i >= 0 && before[i] == '(' && strings.Contains(before[i:], "=")
 }
 
 // with puts the key into the filter, as RFC 4515, 3 writes a value.
