@@ -83,7 +83,7 @@ const (
 	metaPad    = 84
 	metaRoot   = 88
 
-	metaChecksum = 496
+	metaChecksum = 492
 	metaSize     = 512
 )
 
