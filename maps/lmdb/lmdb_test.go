@@ -123,18 +123,24 @@ func largeRecords() []record {
 }
 
 // victims are files to be damaged, small enough to try each way to do it.
-func victims(t testing.TB) map[string][]byte {
-	return map[string][]byte{
-		"small.lmdb":          mustRead(t, "small.lmdb"),
-		"small on 512 bytes":  build(512, smallRecords()),
-		"large on 512 bytes":  build(512, largeRecords()),
-		"nothing on 512 byte": build(512, nil),
+func victims(t testing.TB) []victim {
+	return []victim{
+		{"small.lmdb", mustRead(t, "small.lmdb")},
+		{"small on 512 bytes", build(512, smallRecords())},
+		{"large on 512 bytes", build(512, largeRecords())},
+		{"nothing on 512 bytes", build(512, nil)},
 	}
+}
+
+type victim struct {
+	name string
+	data []byte
 }
 
 // TestTruncated cuts files at each length.
 func TestTruncated(t *testing.T) {
-	for name, data := range victims(t) {
+	for _, v := range victims(t) {
+		name, data := v.name, v.data
 		for n := range len(data) {
 			if _, err := walk(data[:n]); err == nil || !strings.Contains(err.Error(), "at page ") {
 				t.Fatalf("%s cut after %d of %d bytes: %v", name, n, len(data), err)
@@ -146,7 +152,8 @@ func TestTruncated(t *testing.T) {
 // TestZeroed fills a part of a file with zeros, as after a crash. Only within keys and
 // values may it go unnoticed.
 func TestZeroed(t *testing.T) {
-	for name, whole := range victims(t) {
+	for _, v := range victims(t) {
+		name, whole := v.name, v.data
 		want, err := walk(whole)
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
@@ -167,7 +174,8 @@ func TestZeroed(t *testing.T) {
 // TestBitFlips turns each bit of each file. What is read all the same may differ
 // within keys, as long as their order stays, and in values.
 func TestBitFlips(t *testing.T) {
-	for name, data := range victims(t) {
+	for _, v := range victims(t) {
+		name, data := v.name, v.data
 		want, err := walk(data)
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
