@@ -29,6 +29,9 @@ type Tables struct {
 	Access         Table // access map
 	RelayDomains   Table // class R
 	LocalHostNames Table // class w
+	Trusted        Table // clients that may relay; see UsesTrusted
+	Spammers       Table // senders that are refused; only when it is named
+	VirtualHosts   Table // of the UnixWare relay check; only when it is named
 }
 
 // Table is one file. One that the configuration names must exist; the usual
@@ -49,6 +52,7 @@ type Features struct {
 	RelayHostsOnly            bool
 	RelayEntireDomain         bool
 	PromiscuousRelay          bool
+	CheckRcpt                 string // "" or "sendmail", "unixware" or "off"
 	LooseRelayCheck           bool
 	AcceptUnqualifiedSenders  bool
 	AcceptUnresolvableDomains bool
@@ -118,6 +122,13 @@ type Log struct {
 	Output string // stderr, syslog
 }
 
+// UnixWare tells whether relaying is checked in the six steps of UnixWare.
+func (c *Config) UnixWare() bool { return c.Features.CheckRcpt == "unixware" }
+
+// UsesTrusted tells whether the trusted table is read. sendmail's relay check has
+// it only when it is named: what an old file permits must not come back unasked.
+func (c *Config) UsesTrusted() bool { return c.UnixWare() || c.Tables.Trusted.Named }
+
 // Default is what holds without a configuration file, and for every key that a
 // file does not have: stock sendmail behaviour over the files under /etc/mail
 // that exist.
@@ -127,6 +138,7 @@ func Default() *Config {
 			Access:         Table{Path: "/etc/mail/access"},
 			RelayDomains:   Table{Path: "/etc/mail/relay-domains"},
 			LocalHostNames: Table{Path: "/etc/mail/local-host-names"},
+			Trusted:        Table{Path: "/etc/mail/table/trusted"},
 		},
 		Features: Features{AccessDB: true},
 		Milter: Milter{

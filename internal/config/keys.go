@@ -47,7 +47,7 @@ func topKeys() []key {
 		keys = append(keys, key{s.name, func(c *Config, v value) { v.r.table(c, v, s.keys) }})
 	}
 	keys = append(keys, key{"dnsbl", readLists})
-	for _, name := range []string{"relay", "check_rcpt", "import", "replay", "doctor"} {
+	for _, name := range []string{"relay", "import", "replay", "doctor"} {
 		keys = append(keys, notYet(name))
 	}
 	return keys
@@ -62,9 +62,7 @@ func Keys() []string {
 			continue
 		}
 		for _, k := range s.keys {
-			if k.name != "trusted" {
-				names = append(names, join(s.name, k.name))
-			}
+			names = append(names, join(s.name, k.name))
 		}
 	}
 	for _, f := range allFeatures() {
@@ -88,7 +86,9 @@ func tableKeys() []key {
 		table("access", "/etc/mail/access", func(c *Config) *Table { return &c.Tables.Access }),
 		table("relay_domains", "/etc/mail/relay-domains", func(c *Config) *Table { return &c.Tables.RelayDomains }),
 		table("local_host_names", "/etc/mail/local-host-names", func(c *Config) *Table { return &c.Tables.LocalHostNames }),
-		notYet("trusted"),
+		table("trusted", "/etc/mail/table/trusted", func(c *Config) *Table { return &c.Tables.Trusted }),
+		table("spammers", "/etc/mail/table/spammers", func(c *Config) *Table { return &c.Tables.Spammers }),
+		table("virtual_hosts", "/etc/mail/virtual-hosts", func(c *Config) *Table { return &c.Tables.VirtualHosts }),
 	}
 }
 

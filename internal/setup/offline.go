@@ -17,12 +17,20 @@ type Tables struct {
 	Access         *maps.Text // nil without access_db
 	RelayDomains   *maps.Text
 	LocalHostNames *maps.Text
+	Trusted        *maps.Text // nil when it is not used
+	Spammers       *maps.Text // nil without
+	VirtualHosts   *maps.Text // nil without
 }
 
 func (s *state) snapshots() Tables {
 	t := Tables{RelayDomains: s.relay.Snapshot(), LocalHostNames: s.local.Snapshot()}
-	if s.access != nil {
-		t.Access = s.access.Snapshot()
+	for _, one := range []struct {
+		to   **maps.Text
+		from *maps.Table
+	}{{&t.Access, s.access}, {&t.Trusted, s.trusted}, {&t.Spammers, s.spammers}, {&t.VirtualHosts, s.virtual}} {
+		if one.from != nil {
+			*one.to = one.from.Snapshot()
+		}
 	}
 	return t
 }

@@ -18,6 +18,9 @@ type state struct {
 	access     *maps.Table // nil without access_db
 	relay      *maps.Table // class R
 	local      *maps.Table // the file of class w
+	trusted    *maps.Table // nil unless it is used
+	spammers   *maps.Table // nil unless it is named
+	virtual    *maps.Table // nil unless it is named
 	always     maps.Map    // what always belongs to class w
 	own        maps.Map    // class m
 	hostName   string      // $j
@@ -66,7 +69,31 @@ func (s *state) openTables(old *state, log *slog.Logger) (err error) {
 		return err
 	}
 	spec = maps.Spec{Name: "local_host_names", Path: t.LocalHostNames.Path, Format: maps.FormatClass, Optional: !t.LocalHostNames.Named}
-	s.local, err = openTable(spec, old.local, log)
+	if s.local, err = openTable(spec, old.local, log); err != nil {
+		return err
+	}
+	return s.openUnixWare(old, log)
+}
+
+// openUnixWare opens the tables that sendmail itself does not have.
+func (s *state) openUnixWare(old *state, log *slog.Logger) (err error) {
+	t := &s.cfg.Tables
+	if s.cfg.UsesTrusted() {
+		spec := maps.Spec{Name: "trusted", Path: t.Trusted.Path, Format: maps.FormatAccess, Optional: !t.Trusted.Named, Check: policy.CheckTrusted}
+		if s.trusted, err = openTable(spec, old.trusted, log); err != nil {
+			return err
+		}
+	}
+	if t.Spammers.Named {
+		spec := maps.Spec{Name: "spammers", Path: t.Spammers.Path, Format: maps.FormatAccess, Check: policy.CheckSpammers}
+		if s.spammers, err = openTable(spec, old.spammers, log); err != nil {
+			return err
+		}
+	}
+	if t.VirtualHosts.Named {
+		spec := maps.Spec{Name: "virtual_hosts", Path: t.VirtualHosts.Path, Format: maps.FormatClass}
+		s.virtual, err = openTable(spec, old.virtual, log)
+	}
 	return err
 }
 
@@ -80,8 +107,10 @@ func openTable(spec maps.Spec, old *maps.Table, log *slog.Logger) (*maps.Table, 
 
 func (s *state) tables() []*maps.Table {
 	all := []*maps.Table{s.relay, s.local}
-	if s.access != nil {
-		all = append(all, s.access)
+	for _, t := range []*maps.Table{s.access, s.trusted, s.spammers, s.virtual} {
+		if t != nil {
+			all = append(all, t)
+		}
 	}
 	return all
 }
@@ -156,6 +185,15 @@ func (s *state) configOver(t Tables) policy.Config {
 	}
 	if t.Access != nil {
 		c.Access = t.Access
+	}
+	if t.Trusted != nil {
+		c.Trusted = t.Trusted
+	}
+	if t.Spammers != nil {
+		c.Spammers = t.Spammers
+	}
+	if t.VirtualHosts != nil {
+		c.VirtualHosts = []maps.Map{t.VirtualHosts}
 	}
 	return c
 }
