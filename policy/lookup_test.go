@@ -125,7 +125,7 @@ func TestLookupRefuses(t *testing.T) {
 		table, key string
 		want       string
 	}{
-		{"table", nil, "acess", "a", `unknown table "acess", expected access, relay_domains or local_host_names`},
+		{"table", nil, "acess", "a", `unknown table "acess", expected access, relay_domains, local_host_names, trusted, spammers or virtual_hosts`},
 		{"no key", nil, "access", "", "empty key, expected an address, a host name or a mail address"},
 		{"long key", nil, "access", strings.Repeat("a", 1025), "a key of 1025 bytes, expected at most 1024"},
 		{"no access table", func(c *policy.Config) { c.Access = nil }, "access", "a", "no access table: features.access_db is off"},
