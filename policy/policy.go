@@ -97,6 +97,11 @@ func New(c Config) (*Policy, error) {
 	if !p.syntax.NoUUCP {
 		p.routing += "!"
 	}
+	if p.features.CheckRcpt == CheckRcptUnixWare {
+		// loose_relay_check is about domains that are relayed; what the six steps
+		// permit is all ours, and routes through it are always followed.
+		p.features.LooseRelayCheck = false
+	}
 	if p.features.BlockBadHelo {
 		p.relayDomains.words = append(slices.Clone(p.relayDomains.words), maps.NewClass("block_bad_helo", []string{"127.0.0.1", "IPv6:0:0:0:0:0:0:0:1", "IPv6:::1"}))
 		p.localNames.words = append(slices.Clone(p.localNames.words), maps.NewClass("block_bad_helo", []string{"[127.0.0.1]", "[IPv6:0:0:0:0:0:0:0:1]", "[IPv6:::1]"}))

@@ -129,8 +129,8 @@ func TestUnixWareOptions(t *testing.T) {
 		{"delay_checks: nobody objects", friend, facts(stranger, "", "<>", "<v@example.com>"), "accept by check_relay"},
 		{"nopercenthack reject", func(c *policy.Config) { c.Features.NoPercentHack = policy.SpecialReject }, facts(stranger, "", "<>", "<a%b@example.com>"), relayMail("[203.0.113.9]", "example.com")},
 		{"nopercenthack nospecial", func(c *policy.Config) { c.Features.NoPercentHack = policy.SpecialOrdinary }, facts(stranger, "", "<>", "<a%b@example.com>"), "accept by recipient at this host"},
-		{"loose_relay_check leaves routes to our domain", func(c *policy.Config) { c.Features.LooseRelayCheck = true }, facts(stranger, "", "<>", "<a%isp.net@sub.example.com>"), "accept by recipient at this host"},
-		{"loose_relay_check, local domain", func(c *policy.Config) { c.Features.LooseRelayCheck = true }, facts(stranger, "", "<>", "<a%isp.net@example.com>"), relayMail("[203.0.113.9]", "isp.net")},
+		{"loose_relay_check leaves no route through our domain", func(c *policy.Config) { c.Features.LooseRelayCheck = true }, facts(stranger, "", "<>", "<a%isp.net@sub.example.com>"), relayMail("[203.0.113.9]", "isp.net")},
+		{"loose_relay_check, hidden route", func(c *policy.Config) { c.Features.LooseRelayCheck = true }, facts(stranger, "", "<>", `<"a b%isp.net"@shop.example>`), relayMail("[203.0.113.9]", "shop.example")},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if got := rcpt(with(c.change), c.facts); got != c.want {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"gatepost/internal/smtp"
@@ -17,10 +18,16 @@ type naming struct {
 	relay  []maps.Map
 	local  []maps.Map
 	own    []maps.Map
+
+	virtual           []maps.Map
+	trusted, spammers maps.Map // may be nil
 }
 
 func newNaming(c *policy.Config) *naming {
-	return &naming{access: c.Access, relay: c.RelayDomains, local: c.LocalHostNames, own: c.OwnDomains}
+	return &naming{
+		access: c.Access, relay: c.RelayDomains, local: c.LocalHostNames, own: c.OwnDomains,
+		virtual: c.VirtualHosts, trusted: c.Trusted, spammers: c.Spammers,
+	}
 }
 
 // namingTags are the tags under which an address or a host may stand.
@@ -38,7 +45,12 @@ func (n *naming) entry(word string) bool {
 			}
 		}
 	}
-	return hasAny(n.relay, word)
+	return hasAny(n.relay, word) || n.trusts(word, "*."+word) || n.spammers != nil && has(n.spammers, word)
+}
+
+// trusts tells whether the trusted table has one of the keys.
+func (n *naming) trusts(keys ...string) bool {
+	return n.trusted != nil && slices.ContainsFunc(keys, func(k string) bool { return has(n.trusted, k) })
 }
 
 func has(m maps.Map, word string) bool {
@@ -58,7 +70,7 @@ func hasAny(class []maps.Map, word string) bool {
 // host tells whether an entry that is longer than allowed names the host: the
 // host itself or a domain above it.
 func (n *naming) host(name string, allowed int) bool {
-	if hasAny(n.local, name) {
+	if hasAny(n.local, name) || hasAny(n.virtual, name) {
 		return true
 	}
 	for i := range len(name) {
@@ -76,7 +88,7 @@ func (n *naming) host(name string, allowed int) bool {
 // addr tells whether an entry that has more parts than allowed names the address.
 func (n *naming) addr(a netip.Addr, allowed int) bool {
 	key := addrKey(a)
-	if hasAny(n.local, "["+key+"]") {
+	if hasAny(n.local, "["+key+"]") || n.trusts(key, a.String(), "ipv6:"+a.String()) {
 		return true
 	}
 	separator := "."
@@ -90,7 +102,7 @@ func (n *naming) addr(a netip.Addr, allowed int) bool {
 		if a.Is6() {
 			parts-- // the word IPv6
 		}
-		if parts > allowed && (n.entry(word) || n.entry("["+word+"]") || hasAny(n.relay, word+separator)) {
+		if parts > allowed && (n.entry(word) || n.entry("["+word+"]") || hasAny(n.relay, word+separator) || n.trusts(word+strings.Repeat(".*", max(0, 4-parts)))) {
 			return true
 		}
 		words = words[:len(words)-1]
