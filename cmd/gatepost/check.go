@@ -153,6 +153,9 @@ func checkInput(cfg *config.Config, engine *setup.Engine) (*lint.Input, error) {
 		{&in.Access, cfg.Tables.Access, maps.FormatAccess, cfg.Features.AccessDB},
 		{&in.RelayDomains, cfg.Tables.RelayDomains, maps.FormatClass, true},
 		{&in.LocalHostNames, cfg.Tables.LocalHostNames, maps.FormatClass, true},
+		{&in.Trusted, cfg.Tables.Trusted, maps.FormatAccess, cfg.UsesTrusted()},
+		{&in.Spammers, cfg.Tables.Spammers, maps.FormatAccess, cfg.Tables.Spammers.Named},
+		{&in.VirtualHosts, cfg.Tables.VirtualHosts, maps.FormatClass, cfg.Tables.VirtualHosts.Named},
 	} {
 		if !one.on {
 			continue
