@@ -30,14 +30,14 @@ check:
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); \
 	if [ -n "$$unformatted" ]; then echo "gofmt would change:" $$unformatted; exit 1; fi
 	$(GO) vet ./...
-	$(GO) vet -tags integration ./integration/...
+	$(GO) vet -tags integration ./integration/... ./maps/...
 	$(GO) run $(STATICCHECK) ./...
 
 # Ten seconds for each fuzz target.
 fuzz:
 	@for d in $$($(GO) list -f '{{.Dir}}' ./...); do \
 		for f in $$(grep -ho '^func Fuzz[A-Za-z0-9_]*' $$d/*_test.go 2>/dev/null | sed 's/func //'); do \
-			echo "$$d $$f"; (cd $$d && $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime 10s .) || exit 1; \
+			echo "$$d $$f"; (cd $$d && $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime 10s -fuzzminimizetime 5x .) || exit 1; \
 		done; \
 	done
 

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 )
@@ -47,13 +48,25 @@ servers = ["198.51.100.53:53"]
 listen = "unix:/run/gatepost/admin.sock"
 `
 
+// configOver is baseConfig, with the tables of UnixWare that the policy has: these
+// mean something by being named.
+func configOver(policy map[string]string) string {
+	named := "[tables]\n"
+	for _, one := range []struct{ section, key string }{{"trusted", "trusted"}, {"spammers", "spammers"}, {"virtual-hosts", "virtual_hosts"}} {
+		if _, given := policy[one.section]; given {
+			named += fmt.Sprintf("%s = \"/etc/gatepost/%s\"\n", one.key, one.section)
+		}
+	}
+	return strings.Replace(baseConfig, "[tables]\n", named, 1)
+}
+
 // use starts the daemon anew with this policy and waits until it is ready.
 func (d *daemon) use(t *testing.T, policy map[string]string) {
 	t.Helper()
 	for _, name := range PolicySections() {
 		text := policy[name]
 		if name == "gatepost.toml" {
-			text = baseConfig + "\n" + text
+			text = configOver(policy) + "\n" + text
 		}
 		d.write(t, name, text)
 	}

@@ -10,9 +10,9 @@ type Dialogue struct {
 	File  string
 	Title string
 	Why   string // why the dialogue exists, for whoever sees it fail
-	// Policy has the text of the policy files by section name: "access",
-	// "relay-domains", "local-host-names" and "gatepost.toml" (which is added to
-	// the harness's own configuration).
+	// Policy has the text of the policy files by section name: those of
+	// PolicySections, of which "gatepost.toml" is added to the harness's own
+	// configuration.
 	Policy   map[string]string
 	Sessions []Session
 }

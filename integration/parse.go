@@ -13,7 +13,7 @@ import (
 
 // PolicySections are the sections of a dialogue that hold policy files.
 func PolicySections() []string {
-	return []string{"access", "relay-domains", "local-host-names", "gatepost.toml"}
+	return []string{"access", "relay-domains", "local-host-names", "trusted", "spammers", "virtual-hosts", "gatepost.toml"}
 }
 
 // Parse reads a dialogue file. tags are the drivers that lines may be marked

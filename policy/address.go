@@ -233,6 +233,9 @@ func (q *inquiry) parseRecipient(ctx context.Context, text string) (*address, er
 
 // relaysTo tells whether a recipient domain is authorised for ParseRecipient.
 func (q *inquiry) relaysTo(ctx context.Context, domain string) (bool, error) {
+	if q.policy.features.CheckRcpt == CheckRcptUnixWare {
+		return q.isOurs(ctx, domain)
+	}
 	if own, err := q.ownsOrRelays(ctx, domain); own || err != nil {
 		return own, err
 	}

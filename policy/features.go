@@ -5,18 +5,19 @@ import "errors"
 // Features are the options of cf/README that change what is decided, under the
 // names of the FEATUREs. The zero value is sendmail without any.
 type Features struct {
-	AccessSkip                bool     // access_db argument skip
-	LookupDotDomain           bool     // lookupdotdomain, or access_db argument lookupdotdomain
-	RelayToFullAddress        bool     // access_db argument relaytofulladdress
-	BlocklistRecipients       bool     // blocklist_recipients
-	RelayHostsOnly            bool     // relay_hosts_only
-	RelayEntireDomain         bool     // relay_entire_domain
-	RelayBasedOnMX            bool     // relay_based_on_MX
-	RelayLocalFrom            bool     // relay_local_from
-	RelayMailFrom             bool     // relay_mail_from
-	RelayMailFromDomain       bool     // relay_mail_from argument domain
-	PromiscuousRelay          bool     // promiscuous_relay
-	LooseRelayCheck           bool     // loose_relay_check
+	AccessSkip                bool // access_db argument skip
+	LookupDotDomain           bool // lookupdotdomain, or access_db argument lookupdotdomain
+	RelayToFullAddress        bool // access_db argument relaytofulladdress
+	BlocklistRecipients       bool // blocklist_recipients
+	RelayHostsOnly            bool // relay_hosts_only
+	RelayEntireDomain         bool // relay_entire_domain
+	RelayBasedOnMX            bool // relay_based_on_MX
+	RelayLocalFrom            bool // relay_local_from
+	RelayMailFrom             bool // relay_mail_from
+	RelayMailFromDomain       bool // relay_mail_from argument domain
+	PromiscuousRelay          bool // promiscuous_relay
+	LooseRelayCheck           bool // loose_relay_check
+	CheckRcpt                 CheckRcpt
 	AcceptUnqualifiedSenders  bool     // accept_unqualified_senders
 	AcceptUnresolvableDomains bool     // accept_unresolvable_domains
 	NoCanonify                bool     // nocanonify
@@ -46,6 +47,17 @@ const (
 	SpecialRoute    Special = iota // feature not used: the character routes
 	SpecialOrdinary                // argument nospecial: an ordinary character
 	SpecialReject                  // argument reject: the recipient is remote, whatever its domain
+)
+
+// CheckRcpt says who decides at RCPT about relaying. It is an option of ours: the
+// macro Check_Rcpt of UnixWare's sendmail.cf.
+type CheckRcpt uint8
+
+// The relay checks.
+const (
+	CheckRcptSendmail CheckRcpt = iota // rule set check_rcpt
+	CheckRcptUnixWare                  // the six steps of UnixWare and OpenServer
+	CheckRcptOff                       // none: everybody may relay
 )
 
 // DelayChecks is FEATURE(delay_checks) with its argument.
@@ -87,6 +99,9 @@ type Messages struct {
 func (f *Features) check() error {
 	if (f.RateControl.NoDelay || f.ConnControl.NoDelay) && f.DelayChecks == DelayNone {
 		return errors.New("ratecontrol and conncontrol with the argument nodelay need delay_checks")
+	}
+	if f.PromiscuousRelay && f.CheckRcpt == CheckRcptUnixWare {
+		return errors.New("promiscuous_relay together with the relay check of UnixWare")
 	}
 	for _, l := range f.DNSLists {
 		if l.Zone == "" {

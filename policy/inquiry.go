@@ -20,10 +20,11 @@ type inquiry struct {
 	asked []Answer // of all rules; steps hold parts of it
 	steps []Step
 
-	clientAddr string // as sendmail writes it; "" when unknown
-	clientName string // verified name, or [address]
-	sender     *address
-	recipient  *address
+	clientAddr  string // as sendmail writes it; "" when unknown
+	clientName  string // verified name, or [address]
+	clientCanon string // clientName as the DNS has it; "" until it is asked for
+	sender      *address
+	recipient   *address
 }
 
 func (p *Policy) newInquiry(at Stage, f *Facts) *inquiry {
@@ -115,19 +116,24 @@ func (q *inquiry) run(ctx context.Context, r *rule) outcome {
 	return out
 }
 
-// access asks the access map for one key. Like sendmail's lookups it drops
-// double quotes from the key.
+// access asks the access map for one key.
 func (q *inquiry) access(ctx context.Context, key string) (maps.Entry, bool, error) {
 	if q.policy.access == nil {
 		return maps.Entry{}, false, nil
 	}
+	return q.lookup(ctx, "access", q.policy.access, key)
+}
+
+// lookup asks a table for one key and writes it down. Like sendmail's lookups it
+// drops double quotes from the key. name is the table's.
+func (q *inquiry) lookup(ctx context.Context, name string, m maps.Map, key string) (maps.Entry, bool, error) {
 	if strings.IndexByte(key, '"') >= 0 {
 		key = strings.ReplaceAll(key, `"`, "")
 	}
-	e, found, err := q.policy.access.Lookup(ctx, key)
-	q.asked = append(q.asked, Answer{Table: "access", Key: key, Found: found, Value: e.Value, Source: e.Source, Err: err})
+	e, found, err := m.Lookup(ctx, key)
+	q.asked = append(q.asked, Answer{Table: name, Key: key, Found: found, Value: e.Value, Source: e.Source, Err: err})
 	if err != nil {
-		return maps.Entry{}, false, fmt.Errorf("access map, key %s: %w", key, err)
+		return maps.Entry{}, false, fmt.Errorf("%s map, key %s: %w", name, key, err)
 	}
 	return e, found, nil
 }

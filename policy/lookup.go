@@ -18,7 +18,7 @@ var errEmptyKey = errors.New("empty key, expected an address, a host name or a m
 
 // Lookup searches one table for a key as the rules do, and lists each key that
 // was tried, in order, up to the one that was found. table is access,
-// relay_domains or local_host_names.
+// relay_domains, local_host_names, trusted, spammers or virtual_hosts.
 //
 // In access the key may have a tag, "Connect:192.0.2.7", "From:u@example.org".
 // Without one the key is searched as a client's (Connect:) when it is an
@@ -43,8 +43,50 @@ func (p *Policy) Lookup(ctx context.Context, table, key string) ([]Answer, error
 			key = "[" + AddrText(addr) + "]"
 		}
 		return lookupClass(&p.localNames, func(c *class) { _, _, _ = c.find(ctx, key) }), nil
+	case p.virtualHosts.name:
+		if len(p.virtualHosts.words) == 0 {
+			return nil, notNamed(table)
+		}
+		return lookupClass(&p.virtualHosts, func(c *class) { _, _, _ = c.find(ctx, key) }), nil
+	case tableTrusted:
+		return p.lookupTrusted(ctx, key)
+	case tableSpammers:
+		return p.lookupSpammers(ctx, key)
 	}
-	return nil, fmt.Errorf("unknown table %q, expected access, %s or %s", table, p.relayDomains.name, p.localNames.name)
+	return nil, fmt.Errorf("unknown table %q, expected access, %s, %s, %s, %s or %s", table,
+		p.relayDomains.name, p.localNames.name, tableTrusted, tableSpammers, p.virtualHosts.name)
+}
+
+func notNamed(table string) error {
+	return fmt.Errorf("no %s table: [tables] does not name one", table)
+}
+
+// lookupTrusted searches as for a client's address, or as for its name.
+func (p *Policy) lookupTrusted(ctx context.Context, key string) ([]Answer, error) {
+	if p.trusted == nil {
+		return nil, notNamed(tableTrusted)
+	}
+	keys := trustedNameKeys(strings.TrimSuffix(key, "."))
+	if addr := literalAddr(key); addr.IsValid() {
+		keys = trustedAddrKeys(addr)
+	}
+	q := p.newInquiry(StageRcpt, &Facts{})
+	_, _ = q.trusts(ctx, keys)
+	return q.asked, nil
+}
+
+// lookupSpammers searches as for a sender, or for what is after its @.
+func (p *Policy) lookupSpammers(ctx context.Context, key string) ([]Answer, error) {
+	if p.spammers == nil {
+		return nil, notNamed(tableSpammers)
+	}
+	a := &address{domain: key}
+	if at := strings.LastIndexByte(key, '@'); at >= 0 {
+		a.local, a.domain = key[:at], key[at+1:]
+	}
+	q := p.newInquiry(StageMail, &Facts{})
+	_, _ = q.searchSpammers(ctx, a)
+	return q.asked, nil
 }
 
 // lookupAccess searches for each tag that the key has or may have.

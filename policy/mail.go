@@ -8,13 +8,17 @@ import (
 )
 
 // checkMail is rule set check_mail: may this sender be used?
-func checkMail(f *Features) check {
+func checkMail(p *Policy) check {
+	f := &p.features
 	rules := []rule{
 		{name: "sender syntax", apply: senderSyntax},
 		{name: "null sender", apply: nullSender},
 	}
 	if !f.AcceptUnqualifiedSenders {
 		rules = append(rules, rule{name: "sender at localhost", apply: senderAtLocalhost})
+	}
+	if p.spammers != nil {
+		rules = append(rules, rule{name: "spammers", apply: listedSender})
 	}
 	rules = append(rules, rule{name: "sender access", apply: senderAccess})
 	if !f.AcceptUnqualifiedSenders {

@@ -9,7 +9,7 @@ func newPlan(p *Policy) (plan [stages][]check, err error) {
 	if err != nil {
 		return plan, err
 	}
-	mail, rcpt := checkMail(&p.features), checkRcpt(&p.features)
+	mail, rcpt := checkMail(p), checkRcpt(p)
 	if p.features.DelayChecks == DelayNone {
 		plan[StageConnect] = []check{relay}
 		plan[StageMail] = []check{mail}

@@ -32,6 +32,9 @@ type Config struct {
 	RelayDomains   []maps.Map // class R
 	LocalHostNames []maps.Map // class w: the file, and the names that always belong to it
 	OwnDomains     []maps.Map // class m
+	VirtualHosts   []maps.Map // domains that the UnixWare check takes for ours; none without
+	Trusted        maps.Map   // clients that may relay, as on UnixWare; nil without
+	Spammers       maps.Map   // senders that are refused, as on UnixWare; nil without
 	Features       Features
 	Messages       Messages
 	Resolver       dns.Resolver
@@ -46,6 +49,9 @@ type Policy struct {
 	relayDomains class // R
 	localNames   class // w
 	ownDomains   class // m
+	virtualHosts class
+	trusted      maps.Map
+	spammers     maps.Map
 	features     Features
 	rejected     errorText // confREJECT_MSG
 	blocked      errorText // confRCPTREJ_MSG
@@ -73,6 +79,9 @@ func New(c Config) (*Policy, error) {
 		relayDomains: class{"relay_domains", c.RelayDomains},
 		localNames:   class{"local_host_names", c.LocalHostNames},
 		ownDomains:   class{"own domain", c.OwnDomains},
+		virtualHosts: class{"virtual_hosts", c.VirtualHosts},
+		trusted:      c.Trusted,
+		spammers:     c.Spammers,
 		features:     c.Features,
 		syntax: smtp.Syntax{
 			NoUUCP:        c.Features.NoUUCP != SpecialRoute,
@@ -87,6 +96,11 @@ func New(c Config) (*Policy, error) {
 	}
 	if !p.syntax.NoUUCP {
 		p.routing += "!"
+	}
+	if p.features.CheckRcpt == CheckRcptUnixWare {
+		// loose_relay_check is about domains that are relayed; what the six steps
+		// permit is all ours, and routes through it are always followed.
+		p.features.LooseRelayCheck = false
 	}
 	if p.features.BlockBadHelo {
 		p.relayDomains.words = append(slices.Clone(p.relayDomains.words), maps.NewClass("block_bad_helo", []string{"127.0.0.1", "IPv6:0:0:0:0:0:0:0:1", "IPv6:::1"}))

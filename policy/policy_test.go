@@ -305,18 +305,28 @@ func FuzzDecide(f *testing.F) {
 		f.Add(s, s)
 	}
 	p := engine(f, nil, "To:partner.net RELAY", "From:spam.test REJECT")
+	u := engine(f, unixware(f, "192.0.2.9 accept"), "To:isp.net RELAY", "From:spam.test REJECT")
 	f.Fuzz(func(t *testing.T, from, to string) {
 		q := facts("203.0.113.9", "", from, to)
-		for _, at := range []policy.Stage{policy.StageConnect, policy.StageMail, policy.StageRcpt} {
-			d := p.Decide(context.Background(), at, q)
-			if d.Verdict.Action == policy.Undecided {
-				t.Errorf("%s undecided for %q %q", at, from, to)
-			}
-			ours := strings.Contains(strings.ToLower(to), "example.com") || strings.Contains(strings.ToLower(to), "friend.org") ||
-				strings.Contains(strings.ToLower(to), "partner.net") || strings.Contains(strings.ToLower(to), "localhost")
-			if at == policy.StageRcpt && d.Verdict.Action == policy.Accept && !ours && d.By().Rule != "unqualified recipient" {
-				t.Errorf("stranger may send to %q by %s", to, d.By().Rule)
-			}
-		}
+		checkStranger(t, p, q, to)
+		checkStranger(t, u, q, to)
 	})
+}
+
+func checkStranger(t *testing.T, p *policy.Policy, q *policy.Facts, to string) {
+	t.Helper()
+	for _, at := range []policy.Stage{policy.StageConnect, policy.StageMail, policy.StageRcpt} {
+		d := p.Decide(context.Background(), at, q)
+		if d.Verdict.Action == policy.Undecided {
+			t.Errorf("%s undecided for %q %q", at, q.Mail.Sender.Raw(), to)
+		}
+		ours := false
+		for _, domain := range []string{"example.com", "friend.org", "partner.net", "localhost", "shop.example"} {
+			ours = ours || strings.Contains(strings.ToLower(to), domain)
+		}
+		rule := d.By().Rule
+		if at == policy.StageRcpt && d.Verdict.Action == policy.Accept && !ours && rule != "unqualified recipient" && rule != "local recipient" {
+			t.Errorf("stranger may send to %q by %s", to, rule)
+		}
+	}
 }

@@ -10,16 +10,46 @@ import (
 // checkRcpt is rule set check_rcpt: may this client send to this recipient? Its
 // first part is Rcpt_ok (the recipient is one of ours), its second Relay_ok (the
 // client may send to anyone).
-func checkRcpt(f *Features) check {
+func checkRcpt(p *Policy) check {
+	if p.features.CheckRcpt == CheckRcptUnixWare {
+		return checkRcptUnixWare(p)
+	}
 	return check{
 		name:      "relaying denied",
-		parts:     [][]rule{recipientRules(f), relayRules(f)},
+		parts:     [][]rule{recipientRules(&p.features), relayRules(p)},
 		otherwise: func(q *inquiry) Verdict { return refuse(q.policy.denied.reply(q)) },
 	}
 }
 
 // recipientRules is rule set Rcpt_ok.
 func recipientRules(f *Features) []rule {
+	rules := addressRules(f)
+	if f.PromiscuousRelay || f.CheckRcpt == CheckRcptOff {
+		if f.BlockBadHelo && f.DelayChecks == DelayNone {
+			rules = append(rules, badHeloRule)
+		}
+		if f.PromiscuousRelay {
+			return append(rules, rule{name: "promiscuous_relay", apply: anyRecipient})
+		}
+		return append(rules, rule{name: "check_rcpt", apply: anyRecipient})
+	}
+	rules = append(rules, rule{name: "certificate", apply: certificate, onFault: ignoreFault})
+	if len(f.TrustAuthMech) > 0 {
+		rules = append(rules, rule{name: "trust_auth_mech", apply: trustedMechanism})
+	}
+	rules = append(rules, routeRules(f)...)
+	rules = append(rules,
+		rule{name: "recipient domain", apply: recipientDomain},
+		rule{name: "recipient access", apply: recipientAccess, onFault: rememberTemporary})
+	if f.RelayBasedOnMX {
+		rules = append(rules, rule{name: "relay_based_on_MX", apply: recipientMX, onFault: rememberTemporary})
+	}
+	return append(rules, rule{name: "unqualified recipient", apply: unqualifiedRecipient})
+}
+
+// addressRules find out whom a recipient address is for, and whether mail for it
+// is wanted at all.
+func addressRules(f *Features) []rule {
 	rules := []rule{
 		{name: "recipient syntax", apply: recipientSyntax},
 		{name: "recipient address", apply: recipientRouting, onFault: routingFault},
@@ -27,27 +57,17 @@ func recipientRules(f *Features) []rule {
 	if f.BlocklistRecipients {
 		rules = append(rules, rule{name: "blocklist_recipients", apply: blockedRecipient})
 	}
-	if f.PromiscuousRelay {
-		if f.BlockBadHelo && f.DelayChecks == DelayNone {
-			rules = append(rules, badHeloRule)
-		}
-		return append(rules, rule{name: "promiscuous_relay", apply: anyRecipient})
-	}
-	rules = append(rules, rule{name: "certificate", apply: certificate, onFault: ignoreFault})
-	if len(f.TrustAuthMech) > 0 {
-		rules = append(rules, rule{name: "trust_auth_mech", apply: trustedMechanism})
-	}
+	return rules
+}
+
+// routeRules leave a recipient that still has a route in it to what is known of
+// the client.
+func routeRules(f *Features) []rule {
+	var rules []rule
 	if f.NoUUCP == SpecialReject || f.NoPercentHack == SpecialReject {
 		rules = append(rules, rule{name: "nouucp, nopercenthack", apply: specialRecipient})
 	}
-	rules = append(rules,
-		rule{name: "hidden route", apply: hiddenRoute},
-		rule{name: "recipient domain", apply: recipientDomain},
-		rule{name: "recipient access", apply: recipientAccess, onFault: rememberTemporary})
-	if f.RelayBasedOnMX {
-		rules = append(rules, rule{name: "relay_based_on_MX", apply: recipientMX, onFault: rememberTemporary})
-	}
-	return append(rules, rule{name: "unqualified recipient", apply: unqualifiedRecipient})
+	return append(rules, rule{name: "hidden route", apply: hiddenRoute})
 }
 
 // recipientSyntax refuses the empty recipient, and gives sendmail's reply to an
@@ -124,7 +144,7 @@ func (q *inquiry) searchRecipient(ctx context.Context) (value, error) {
 	return q.searchDomain(ctx, tagTo, anyKey, a.domain)
 }
 
-// anyRecipient is FEATURE(promiscuous_relay).
+// anyRecipient is FEATURE(promiscuous_relay), and check_rcpt = "off".
 func anyRecipient(context.Context, *inquiry) (outcome, error) { return permit, nil }
 
 // certificate is rule set RelayTLS: a verified client certificate whose issuer,

@@ -8,13 +8,17 @@ import (
 )
 
 // relayRules is rule set Relay_ok: may the client relay to anyone?
-func relayRules(f *Features) []rule {
+func relayRules(p *Policy) []rule {
+	f := &p.features
 	rules := []rule{
 		{name: "local client", apply: localClient},
 		{name: "client relay_domains", apply: clientRelayDomains},
 		{name: "client address access", apply: clientAddressAccess},
-		{name: "client is this host", apply: clientIsHost},
 	}
+	if p.trusted != nil {
+		rules = append(rules, trustedAddressRule)
+	}
+	rules = append(rules, rule{name: "client is this host", apply: clientIsHost})
 	if f.RelayLocalFrom {
 		rules = append(rules, rule{name: "relay_local_from", apply: relayLocalFrom})
 	}
@@ -24,6 +28,9 @@ func relayRules(f *Features) []rule {
 	rules = append(rules,
 		rule{name: "client name verified", apply: clientNameVerified},
 		rule{name: "client name", apply: clientNameRelays})
+	if p.trusted != nil {
+		rules = append(rules, rule{name: "trusted name", apply: trustedCanonicalName})
+	}
 	if f.BlockBadHelo && f.DelayChecks == DelayNone {
 		rules = append(rules, badHeloRule)
 	}
@@ -110,7 +117,7 @@ func clientNameVerified(_ context.Context, q *inquiry) (outcome, error) {
 // clientNameRelays permits verified names in our own domain (relay_entire_domain),
 // in class w, in relay-domains, or with a Connect: entry RELAY.
 func clientNameRelays(ctx context.Context, q *inquiry) (outcome, error) {
-	name, _ := q.canonName(ctx, q.clientName)
+	name := q.canonicalClient(ctx)
 	for _, test := range []func(context.Context, string) (bool, error){q.isLocal, q.ownsOrRelays} {
 		if ours, err := test(ctx, name); ours || err != nil {
 			return permitIf(ours), err
@@ -118,4 +125,12 @@ func clientNameRelays(ctx context.Context, q *inquiry) (outcome, error) {
 	}
 	v, err := q.relayEntry(ctx, tagConnect, name)
 	return permitIf(v.is("RELAY")), err
+}
+
+// canonicalClient is the client's name as the DNS has it, asked once a stage.
+func (q *inquiry) canonicalClient(ctx context.Context) string {
+	if q.clientCanon == "" {
+		q.clientCanon, _ = q.canonName(ctx, q.clientName)
+	}
+	return q.clientCanon
 }

@@ -79,6 +79,7 @@ var (
 	replyMailboxOff   = smtp.MustReply(550, "5.2.1", "Mailbox disabled for this recipient")
 	replyDenied       = smtp.MustReply(550, "5.7.1", "Relaying denied")
 	replyDeniedAuth   = smtp.MustReply(550, "5.7.1", "Relaying denied. Proper authentication required.")
+	replyRelayMail    = smtp.MustReply(550, "5.7.1", "Relay mail denied")
 	replyNoRecipient  = smtp.MustReply(553, "5.0.0", "User address required")
 	replyRealDomain   = smtp.MustReply(553, "5.5.4", "Real domain name required for sender address")
 )

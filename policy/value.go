@@ -119,6 +119,13 @@ func CheckAccess(key, val string) error {
 	if t, _, tagged := strings.Cut(key, ":"); tagged && !strings.HasPrefix(key, "/") && t != "connect" && t != "from" && t != "to" && t != "ipv6" {
 		return nil
 	}
+	return checkValue(val)
+}
+
+// CheckSpammers is CheckAccess for the spammers table, whose keys have no tags.
+func CheckSpammers(_, val string) error { return checkValue(val) }
+
+func checkValue(val string) error {
 	v := normalise(val)
 	for _, word := range []string{"OK", "RELAY", "REJECT", "SKIP", "SUBJECT", "FRIEND", "HATER"} {
 		if strings.EqualFold(v, word) {

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bytes"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -8,6 +10,8 @@ import (
 	"testing"
 
 	"gatepost/internal/config"
+	"gatepost/internal/setup"
+	"gatepost/maps"
 )
 
 const examples = "../../examples"
@@ -32,6 +36,9 @@ func TestExampleComments(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "gatepost.toml")
 	for _, m := range found {
 		changed := text[:m[0]] + text[m[2]:]
+		if strings.HasPrefix(text[m[2]:], "virtual_hosts") { // means nothing alone
+			changed = strings.Replace(changed, "\n# check_rcpt = ", "\ncheck_rcpt = ", 1)
+		}
 		if err := os.WriteFile(path, []byte(changed), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -113,5 +120,29 @@ func TestExamplePolicy(t *testing.T) {
 		"<you@elsewhere.example>": "y 550 5.7.1 Relaying denied",
 	} {
 		s.answer("RCPT "+to, want)(c.Rcpt(to))
+	}
+}
+
+// TestExampleUnixWare: the other example can be loaded, and its tables have no problems.
+func TestExampleUnixWare(t *testing.T) {
+	cfg, err := config.Load(filepath.Join(examples, "unixware/gatepost.toml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var log bytes.Buffer
+	tables, err := setup.ReadTables(cfg, slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelWarn})))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, one := range []struct {
+		table maps.Map
+		want  int
+	}{{tables.Trusted, 7}, {tables.Spammers, 3}, {tables.VirtualHosts, 1}} {
+		if s := one.table.(maps.Snapshot); s.Len() != one.want {
+			t.Errorf("%s has %d entries, want %d", s.File(), s.Len(), one.want)
+		}
+	}
+	if log.Len() > 0 {
+		t.Errorf("the log has\n%s", log.String())
 	}
 }

@@ -145,6 +145,9 @@ func checkInput(cfg *config.Config, engine *setup.Engine) *lint.Input {
 		{&in.Access, tables.Access},
 		{&in.RelayDomains, tables.RelayDomains},
 		{&in.LocalHostNames, tables.LocalHostNames},
+		{&in.Trusted, tables.Trusted},
+		{&in.Spammers, tables.Spammers},
+		{&in.VirtualHosts, tables.VirtualHosts},
 	} {
 		if l, ok := one.from.(lint.Listing); ok {
 			one.to.Text = l

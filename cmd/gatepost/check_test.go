@@ -163,6 +163,7 @@ func TestCheckOpenRelay(t *testing.T) {
 		{"clients below a suffix", nil, "Connect:com\tRELAY\n", "mail/access:1", ""},
 		{"recipients below a suffix", nil, "To:co.uk\tRELAY\n", "mail/access:1", ""},
 		{"promiscuous_relay", []string{features, "promiscuous_relay = true #"}, "", "gatepost.toml", ""},
+		{"check_rcpt", []string{features, "check_rcpt = \"off\" #"}, "", "gatepost.toml", ""},
 		{"relay_local_from", []string{features, "relay_local_from = true #"}, "", "gatepost.toml", ""},
 		{"relay_mail_from", []string{features, "relay_mail_from = [\"domain\"] #"}, "From:friend.example\tRELAY\n", "mail/access:1", ""},
 		{"relay_based_on_MX", []string{features, "relay_based_on_MX = true #"}, "", "gatepost.toml", ""},
@@ -205,6 +206,37 @@ func TestCheckOpenRelay(t *testing.T) {
 			wanted := call(t, "check", "--config", file)
 			if wanted.code != 0 || !strings.Contains(wanted.out, ": warning: open relay: ") {
 				t.Errorf("with accept_risk gatepost check gave %+v, want 0 and the finding as a warning", wanted)
+			}
+		})
+	}
+}
+
+// TestCheckTrusted: the trusted table is looked at as the daemon reads it, under
+// both relay checks.
+func TestCheckTrusted(t *testing.T) {
+	server := dnstest.Serve(t, checkZone())
+	for _, tc := range []struct {
+		name, checked, trusted string
+		code                   int
+		want                   string
+	}{
+		{"too wide", "unixware", "# us\n*.com\taccept\n", 1, "DIR/trusted:2: error: open relay: a stranger can send to strangers, by the rule \"trusted name\""},
+		{"too wide, sendmail", "sendmail", "# us\n*.*.*.*\taccept\n", 1, "DIR/trusted:2: error: open relay: a stranger can send to strangers, by the rule \"trusted address\""},
+		{"ours", "unixware", "192.0.2.*\taccept\n*.example.com\taccept\n", 0, "no open relay ("},
+		{"three parts", "unixware", "\n123.45.*\taccept\n", 1, "DIR/trusted:2: key 123.45.*: 3 parts, expected four: one asterisk for each octet that is left out, such as 123.45.*.*"},
+		{"no octet", "sendmail", "123.456.789.*\taccept\n", 1, `DIR/trusted:1: key 123.456.789.*: "456" is no octet, expected a number from 0 to 255 or an asterisk`},
+		{"another value", "unixware", "mail.example.com\tOK\n", 1, `DIR/trusted:1: value "OK" of mail.example.com, expected accept`},
+		{"no value", "unixware", "mail.example.com\n", 0, `DIR/trusted:1: warning: key "mail.example.com" has no value; skipped`},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			file := office(t, server, "blocklist_recipients = true ", "check_rcpt = \""+tc.checked+"\" #", "# trusted  ", "trusted = \"trusted\" #")
+			dir := filepath.Dir(file)
+			if err := os.WriteFile(filepath.Join(dir, "trusted"), []byte(tc.trusted), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			got := call(t, "check", "--config", file)
+			if want := strings.ReplaceAll(tc.want, "DIR", dir); got.code != tc.code || !strings.Contains(got.out, want) {
+				t.Errorf("gatepost check gave %+v, want %d and %q", got, tc.code, want)
 			}
 		})
 	}

@@ -21,8 +21,8 @@ func lookupCommand(s streams) *cli.Command {
 		Name:      "lookup",
 		Usage:     "show each key that the policy tries in a table, and the answer",
 		UsageText: programName + " lookup [--config FILE] TABLE KEY",
-		Description: "TABLE is access, relay_domains or local_host_names. KEY is what the policy would look\n" +
-			"for: an address, a host name or a mail address; in access with a tag before it, such as\n" +
+		Description: "TABLE is access, relay_domains, local_host_names, trusted, spammers or virtual_hosts.\n" +
+			"KEY is what the policy would look for: an address, a host name or a mail address; in access with a tag before it, such as\n" +
 			"Connect:192.0.2.7 or To:user@example.com, or without, which means every tag that fits.\n" +
 			"The exit code is 0 when there is an entry and 1 when there is none.",
 		Flags: []cli.Flag{program.ConfigFlag()},

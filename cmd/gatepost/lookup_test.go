@@ -14,10 +14,11 @@ func lookupSite(t *testing.T) string {
 	dir := t.TempDir()
 	for name, text := range map[string]string{
 		"gatepost.toml": "host_name = \"localhost\"\ndont_probe_interfaces = true\n[tables]\naccess = \"access\"\n" +
-			"relay_domains = \"relay\"\nlocal_host_names = \"local\"\n[dns]\nservers = [\"127.0.0.1:9\"]\ntimeout = \"50ms\"\nattempts = 1\n",
-		"access": "Connect:198.51.100\tREJECT\nGreetPause:198.51.100\t\x1b[31mred\n",
-		"relay":  "partner.example\n",
-		"local":  "example.com\n",
+			"relay_domains = \"relay\"\nlocal_host_names = \"local\"\ntrusted = \"trusted\"\n[dns]\nservers = [\"127.0.0.1:9\"]\ntimeout = \"50ms\"\nattempts = 1\n",
+		"access":  "Connect:198.51.100\tREJECT\nGreetPause:198.51.100\t\x1b[31mred\n",
+		"relay":   "partner.example\n",
+		"local":   "example.com\n",
+		"trusted": "# tab, and accept\n192.0.*.*\taccept\n*.office.example\taccept\n",
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
@@ -54,7 +55,13 @@ Connect:192        miss
 partner.example    hit  DIR/relay:1
 `, ""}},
 		{"local_host_names", []string{"local_host_names", "localhost"}, result{0, "localhost  hit  this host\n", ""}},
-		{"no such table", []string{"acces", "x"}, result{2, "", "gatepost: unknown table \"acces\", expected access, relay_domains or local_host_names\n"}},
+		{"trusted address", []string{"trusted", "192.0.2.7"}, result{0, `192.0.2.7  miss
+192.0.2.*  miss
+192.0.*.*  hit  accept  DIR/trusted:2
+`, ""}},
+		{"trusted name", []string{"trusted", "office.example"}, result{1, "office.example  miss\n*.example       miss\n", ""}},
+		{"table that is not named", []string{"spammers", "x"}, result{2, "", "gatepost: no spammers table: [tables] does not name one\n"}},
+		{"no such table", []string{"acces", "x"}, result{2, "", "gatepost: unknown table \"acces\", expected access, relay_domains, local_host_names, trusted, spammers or virtual_hosts\n"}},
 		{"empty key", []string{"access", ""}, result{2, "", "gatepost: empty key, expected an address, a host name or a mail address\n"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

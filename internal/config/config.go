@@ -35,6 +35,7 @@ type Features struct {
 	RelayHostsOnly            bool
 	RelayEntireDomain         bool
 	PromiscuousRelay          bool
+	CheckRcpt                 string // "" or "sendmail", "unixware" or "off"
 	LooseRelayCheck           bool
 	AcceptUnqualifiedSenders  bool
 	AcceptUnresolvableDomains bool
@@ -104,6 +105,13 @@ type Log struct {
 	Output string // stderr, syslog
 }
 
+// UnixWare tells whether relaying is checked in the six steps of UnixWare.
+func (c *Config) UnixWare() bool { return c.Features.CheckRcpt == "unixware" }
+
+// UsesTrusted tells whether the trusted table is read. sendmail's relay check has
+// it only when it is named: what an old file permits must not come back unasked.
+func (c *Config) UsesTrusted() bool { return c.UnixWare() || c.Tables.Trusted.Named }
+
 // Default is what holds without a configuration file, and for every key that a
 // file does not have: stock sendmail behaviour over the files under /etc/mail
 // that exist.
@@ -113,6 +121,7 @@ func Default() *Config {
 			Access:         Table{Maps: []Map{{Kind: kindText, Path: "/etc/mail/access", Database: "/etc/mail/access.db"}}},
 			RelayDomains:   defaultTable("/etc/mail/relay-domains"),
 			LocalHostNames: defaultTable("/etc/mail/local-host-names"),
+			Trusted:        Table{Maps: []Map{{Kind: kindText, Path: "/etc/mail/table/trusted", Database: "/etc/mail/table/trusted.db"}}},
 			OnUnavailable:  "tempfail",
 			MaxStale:       10 * time.Second,
 		},

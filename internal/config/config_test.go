@@ -31,6 +31,7 @@ dont_probe_interfaces = true
 [tables]
 access = "/srv/access"
 relay_domains = "relay-domains"
+spammers = "/srv/spammers"
 
 [features]
 access_db = ["skip", "relaytofulladdress"]
@@ -80,6 +81,8 @@ output = "syslog"
 			Access:         Table{Maps: []Map{{Kind: "text", Path: "/srv/access"}}, Named: true, Line: 6},
 			RelayDomains:   Table{Maps: []Map{{Kind: "text", Path: filepath.Join(filepath.Dir(path), "relay-domains")}}, Named: true, Line: 7},
 			LocalHostNames: defaultTable("/etc/mail/local-host-names"),
+			Trusted:        Table{Maps: []Map{{Kind: "text", Path: "/etc/mail/table/trusted", Database: "/etc/mail/table/trusted.db"}}},
+			Spammers:       Table{Maps: []Map{{Kind: "text", Path: "/srv/spammers"}}, Named: true, Line: 8},
 			OnUnavailable:  "tempfail",
 			MaxStale:       10 * time.Second,
 		},
@@ -217,7 +220,8 @@ func TestFaults(t *testing.T) {
 		{"table kind", "[tables]\naccess = \"dbm:/etc/mail/access\"\n", `FILE:2: tables.access is "dbm:/etc/mail/access", expected a path, or one after text:, hash:, btree:, cdb:, lmdb:, cidr: or regex:, or socketmap:, ldap: or redis://`},
 		{"table twice", "[tables]\naccess = [\"/a\",\n\"/a\"]\n", `FILE:3: tables.access[1] is "/a", which stands in the list already`},
 		{"table path with newline", "[tables]\naccess = \"/a\\nb\"\n", `FILE:2: tables.access is "/a\nb", expected no control characters in a path`},
-		{"trusted", "[tables]\ntrusted = \"/x\"\n", `FILE:2: tables.trusted is not supported by this version`},
+		{"trusted", "[tables]\ntrusted = true\n", `FILE:2: tables.trusted is true, expected a string such as "/etc/mail/table/trusted", or a list of them`},
+		{"virtual_hosts alone", "[tables]\nvirtual_hosts = \"/x\"\n", `FILE:2: tables.virtual_hosts means nothing without check_rcpt = "unixware" under [features]; sendmail's own place for such names is tables.local_host_names`},
 
 		{"feature not yet", "[features]\n\nmailertable = true\n", `FILE:3: features.mailertable is not supported by this version`},
 		{"rbl", "[features]\nrbl = true\n", `FILE:2: features.rbl is not supported: sendmail no longer has it: write dnsbl = "ZONE" instead, with the zone of a list that still exists`},
@@ -269,7 +273,10 @@ func TestFaults(t *testing.T) {
 		{"greet_pause", "[features]\ngreet_pause = \"5s\"\n", `FILE:2: features.greet_pause is "5s", expected a number from 0 to 300000`},
 		{"message", "[messages]\nconfREJECT_MSG = 550\n", `FILE:2: messages.confREJECT_MSG is the number 550, expected a string such as "550 Access denied"`},
 		{"greet_pause without access", "[features]\naccess_db = false\ngreet_pause = true\n", `FILE:3: features.greet_pause needs the access table, expected access_db not to be false`},
-		{"unixware", "check_rcpt = \"unixware\"\n", `FILE:1: check_rcpt is not supported by this version`},
+		{"check_rcpt in its wrong place", "check_rcpt = \"unixware\"\n", `FILE:1: unknown key check_rcpt, did you mean features.check_rcpt?`},
+		{"check_rcpt", "[features]\ncheck_rcpt = \"Unixware\"\n", `FILE:2: features.check_rcpt is "Unixware", expected "sendmail", "unixware" or "off"`},
+		{"check_rcpt off by a flag", "[features]\ncheck_rcpt = false\n", `FILE:2: features.check_rcpt is false, expected "sendmail", "unixware" or "off"`},
+		{"unixware and promiscuous_relay", "[features]\ncheck_rcpt = \"unixware\"\npromiscuous_relay = true\n", `FILE:3: features.promiscuous_relay relays for everybody but features.check_rcpt is "unixware", expected one of the two`},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			path := write(t, tc.text)
@@ -326,7 +333,7 @@ func TestFeatureTable(t *testing.T) {
 
 func TestFeatureOff(t *testing.T) {
 	for _, f := range allFeatures() {
-		if f.set == nil && f.read == nil {
+		if f.set == nil && f.read == nil || f.name == "check_rcpt" { // false could be taken for "off"
 			continue
 		}
 		c, err := Load(write(t, "[features]\n"+f.name+" = false\n"))
@@ -389,4 +396,35 @@ func FuzzLoad(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestCheckRcpt: the words, and when the trusted table is read.
+func TestCheckRcpt(t *testing.T) {
+	for _, tc := range []struct {
+		name, text string
+		word       string
+		unixware   bool
+		trusted    string // the file; "" when it is not read
+	}{
+		{"default", "", "", false, ""},
+		{"sendmail", "[features]\ncheck_rcpt = \"sendmail\"\n", "sendmail", false, ""},
+		{"sendmail, trusted named", "[tables]\ntrusted = \"/srv/trusted\"\n", "", false, "/srv/trusted"},
+		{"off", "[features]\ncheck_rcpt = \"off\"\n", "off", false, ""},
+		{"unixware", "[features]\ncheck_rcpt = \"unixware\"\n", "unixware", true, "/etc/mail/table/trusted"},
+		{"unixware, trusted named", "[tables]\ntrusted = \"/srv/trusted\"\nvirtual_hosts = \"/srv/v\"\n[features]\ncheck_rcpt = \"unixware\"\n", "unixware", true, "/srv/trusted"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			c, err := Load(write(t, tc.text))
+			if err != nil {
+				t.Fatal(err)
+			}
+			trusted := ""
+			if c.UsesTrusted() {
+				trusted = c.Tables.Trusted.Maps[0].Path
+			}
+			if c.Features.CheckRcpt != tc.word || c.UnixWare() != tc.unixware || trusted != tc.trusted {
+				t.Errorf("check_rcpt %q, UnixWare %v, trusted table %q; want %q, %v, %q", c.Features.CheckRcpt, c.UnixWare(), trusted, tc.word, tc.unixware, tc.trusted)
+			}
+		})
+	}
 }

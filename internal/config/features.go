@@ -56,6 +56,7 @@ func relayFeatures() []feature {
 		flag("relay_hosts_only", func(f *Features) *bool { return &f.RelayHostsOnly }),
 		flag("relay_entire_domain", func(f *Features) *bool { return &f.RelayEntireDomain }),
 		flag("promiscuous_relay", func(f *Features) *bool { return &f.PromiscuousRelay }),
+		{name: "check_rcpt", read: readCheckRcpt},
 		flag("loose_relay_check", func(f *Features) *bool { return &f.LooseRelayCheck }),
 		flag("relay_local_from", func(f *Features) *bool { return &f.RelayLocalFrom }),
 		flag("relay_based_on_MX", func(f *Features) *bool { return &f.RelayBasedOnMX }),
@@ -65,6 +66,14 @@ func relayFeatures() []feature {
 		}},
 		// TRUST_AUTH_MECH() is a macro of its own in cf/README.
 		{name: "trust_auth_mech", form: formNames, set: func(f *Features, words []string) { f.TrustAuthMech = words }},
+	}
+}
+
+// readCheckRcpt reads who checks relaying. It is no FEATURE of sendmail's but a
+// macro of UnixWare's sendmail.cf.
+func readCheckRcpt(f *Features, v value) {
+	if s, ok := v.oneOf("sendmail", "unixware", "off"); ok {
+		f.CheckRcpt = s
 	}
 }
 

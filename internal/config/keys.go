@@ -47,7 +47,7 @@ func topKeys() []key {
 		keys = append(keys, key{s.name, func(c *Config, v value) { v.r.table(c, v, s.keys) }})
 	}
 	keys = append(keys, key{"dnsbl", readLists}, key{"ldap", readLDAP})
-	for _, name := range []string{"relay", "check_rcpt", "import", "replay", "doctor"} {
+	for _, name := range []string{"relay", "import", "replay", "doctor"} {
 		keys = append(keys, notYet(name))
 	}
 	return keys
@@ -62,9 +62,7 @@ func Keys() []string {
 			continue
 		}
 		for _, k := range s.keys {
-			if k.name != "trusted" {
-				names = append(names, join(s.name, k.name))
-			}
+			names = append(names, join(s.name, k.name))
 		}
 	}
 	for _, f := range allFeatures() {

@@ -138,6 +138,12 @@ func (r *reader) checkWhole(c *Config) {
 			r.fault("features."+name, "features.%s has the argument nodelay, which needs delay_checks", name)
 		}
 	}
+	if c.UnixWare() && f.PromiscuousRelay {
+		r.fault("features.promiscuous_relay", "features.promiscuous_relay relays for everybody but features.check_rcpt is \"unixware\", expected one of the two")
+	}
+	if c.Tables.VirtualHosts.Named && !c.UnixWare() {
+		r.fault("tables.virtual_hosts", "tables.virtual_hosts means nothing without check_rcpt = \"unixware\" under [features]; sendmail's own place for such names is tables.local_host_names")
+	}
 	if !f.AccessDB {
 		r.checkWithoutAccess(c)
 	}

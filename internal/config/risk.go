@@ -13,7 +13,7 @@ func Risks() []string {
 		"broad_relay", // RELAY on a public suffix, or on a network of one octet
 		// and the features of these names
 		"promiscuous_relay", "relay_local_from", "relay_mail_from", "relay_based_on_MX",
-		"relay_entire_domain", "loose_relay_check",
+		"relay_entire_domain", "loose_relay_check", "check_rcpt",
 	}
 }
 

@@ -13,6 +13,9 @@ type Tables struct {
 	Access         Table // access map
 	RelayDomains   Table // class R
 	LocalHostNames Table // class w
+	Trusted        Table // clients that may relay; see UsesTrusted
+	Spammers       Table // senders that are refused; only when it is named
+	VirtualHosts   Table // of the UnixWare relay check; only when it is named
 
 	// OnUnavailable says what a map on a server does when the server is gone:
 	// "tempfail" (it could not be asked) or "last" (what was last known of it stands).
@@ -24,7 +27,10 @@ type Tables struct {
 
 // All are the tables by their names in gatepost.toml.
 func (t *Tables) All() map[string]*Table {
-	return map[string]*Table{"access": &t.Access, "relay_domains": &t.RelayDomains, "local_host_names": &t.LocalHostNames}
+	return map[string]*Table{
+		"access": &t.Access, "relay_domains": &t.RelayDomains, "local_host_names": &t.LocalHostNames,
+		"trusted": &t.Trusted, "spammers": &t.Spammers, "virtual_hosts": &t.VirtualHosts,
+	}
 }
 
 // Table is one map, or several: each key is asked of all in order. One that the
@@ -94,7 +100,9 @@ func tableKeys() []key {
 		table("access", "/etc/mail/access", func(c *Config) *Table { return &c.Tables.Access }),
 		table("relay_domains", "/etc/mail/relay-domains", func(c *Config) *Table { return &c.Tables.RelayDomains }),
 		table("local_host_names", "/etc/mail/local-host-names", func(c *Config) *Table { return &c.Tables.LocalHostNames }),
-		notYet("trusted"),
+		table("trusted", "/etc/mail/table/trusted", func(c *Config) *Table { return &c.Tables.Trusted }),
+		table("spammers", "/etc/mail/table/spammers", func(c *Config) *Table { return &c.Tables.Spammers }),
+		table("virtual_hosts", "/etc/mail/virtual-hosts", func(c *Config) *Table { return &c.Tables.VirtualHosts }),
 		{"on_unavailable", func(c *Config, v value) {
 			if s, ok := v.oneOf("tempfail", "last"); ok {
 				c.Tables.OnUnavailable = s

@@ -27,7 +27,7 @@ func (f *search) candidates(cfg policy.Config, stages []Stage) (near, last []Edi
 	c := &collection{cfg: cfg, addr: policy.AddrText(f.session.Facts.Conn.Addr), found: map[string]policy.Answer{}}
 	k := c.keys(stages)
 	hits := c.hits(stages[len(stages)-1].Steps, f.accept)
-	narrow := func(a policy.Answer) bool { return k.isNarrow(a.Key) || a.Key == c.addr }
+	narrow := func(a policy.Answer) bool { return k.isNarrow(a.Key) || a.Key == c.addr || a.Key == k.trusted }
 
 	c.remove(hits, narrow)
 	if f.accept {
@@ -59,6 +59,7 @@ func (c *collection) permit(k keys, hits []policy.Answer) {
 	for _, key := range k.narrow {
 		c.set(key, permitting(key))
 	}
+	c.addLine(tableSpam, c.cfg.Spammers, k.spammer, "OK")
 	c.remove(hits, func(policy.Answer) bool { return true })
 	for _, a := range hits {
 		c.change(a, "OK")
@@ -66,6 +67,7 @@ func (c *collection) permit(k keys, hits []policy.Answer) {
 	for _, key := range k.narrow {
 		c.relay(key)
 	}
+	c.addLine(tableTrusted, c.cfg.Trusted, k.trusted, "accept")
 	for _, key := range k.domains {
 		if !tooWide(key) {
 			c.set(key, permitting(key))
@@ -94,6 +96,7 @@ func (c *collection) relayFor(k keys) {
 	c.addWord(tableRelay, c.addr)
 	if !tooWide(k.recipient) {
 		c.addWord(tableRelay, k.recipient)
+		c.addWord(tableVirtual, k.recipient)
 		c.addWord(tableLocal, k.recipient)
 	}
 }
@@ -169,12 +172,19 @@ func editable(parts []maps.Map) string {
 	return ""
 }
 
+// addLine adds a line to one of the tables of UnixWare, for a key that it does not have.
+func (c *collection) addLine(name string, m maps.Map, key, value string) {
+	if t, ok := m.(table); ok && writable(key) && len(t.Occurrences(key)) == 0 {
+		c.add(Edit{Op: Add, Table: name, File: t.File(), Key: key, New: value})
+	}
+}
+
 // change gives the line of an answer another value.
 func (c *collection) change(a policy.Answer, value string) {
-	if a.Table != tableAccess || a.Value == value || a.Source.Line == 0 || !writable(a.Key) {
+	if a.Table != tableAccess && a.Table != tableSpam || a.Value == value || a.Source.Line == 0 || !writable(a.Key) {
 		return
 	}
-	c.add(Edit{Op: Change, Table: tableAccess, File: a.Source.File, Lines: []int{a.Source.Line}, Key: a.Key, Old: a.Value, New: value})
+	c.add(Edit{Op: Change, Table: a.Table, File: a.Source.File, Lines: []int{a.Source.Line}, Key: a.Key, Old: a.Value, New: value})
 }
 
 // remove takes away the lines of the answers that which picks, and words that
@@ -183,8 +193,8 @@ func (c *collection) remove(hits []policy.Answer, which func(policy.Answer) bool
 	for _, a := range hits {
 		switch {
 		case !which(a):
-		case a.Table == tableAccess:
-			c.add(Edit{Op: Remove, Table: tableAccess, File: a.Source.File, Lines: []int{a.Source.Line}, Key: a.Key, Old: a.Value})
+		case hasValues(a.Table):
+			c.add(Edit{Op: Remove, Table: a.Table, File: a.Source.File, Lines: []int{a.Source.Line}, Key: a.Key, Old: a.Value})
 		case a.Table == tableRelay && a.Key == c.addr:
 			c.removeWord(a)
 		}
@@ -193,7 +203,7 @@ func (c *collection) remove(hits []policy.Answer, which func(policy.Answer) bool
 
 func (c *collection) removeWords(hits []policy.Answer) {
 	for _, a := range hits {
-		if a.Table != tableAccess {
+		if !hasValues(a.Table) {
 			c.removeWord(a)
 		}
 	}
@@ -222,8 +232,11 @@ func (c *collection) addWord(name, word string) {
 }
 
 func (c *collection) class(name string) []maps.Map {
-	if name == tableRelay {
+	switch name {
+	case tableRelay:
 		return c.cfg.RelayDomains
+	case tableVirtual:
+		return c.cfg.VirtualHosts
 	}
 	return c.cfg.LocalHostNames
 }

@@ -27,17 +27,25 @@ const (
 	tableAccess  = "access"
 	tableRelay   = "relay_domains"
 	tableLocal   = "local_host_names"
+	tableVirtual = "virtual_hosts"
+	tableTrusted = "trusted"
+	tableSpam    = "spammers"
 	maxKey       = 512 // bytes; longer than any address or name
 	betweenWords = "  "
 )
 
+// hasValues tells whether a table has keys and values; the others are classes of words.
+func hasValues(table string) bool {
+	return table == tableAccess || table == tableTrusted || table == tableSpam
+}
+
 // Edit is one edit of a table's text.
 type Edit struct {
 	Op    Op
-	Table string // access, relay_domains, local_host_names
+	Table string // access, relay_domains, local_host_names, trusted, spammers, virtual_hosts
 	File  string
 	Lines []int  // of what is changed or removed; a word of a class may stand in several
-	Key   string // of access, or the word of a class
+	Key   string // of a line, or the word of a class
 	Old   string // value before; "" for an added line and in a class
 	New   string // value after; "" for a removed line and in a class
 }
@@ -45,19 +53,19 @@ type Edit struct {
 // String is the edit as an instruction.
 func (e Edit) String() string {
 	switch {
-	case e.Op == Add && e.Table == tableAccess:
+	case e.Op == Add && hasValues(e.Table):
 		return "add to " + e.File + ":  " + e.Line()
 	case e.Op == Add:
 		return "add to " + e.File + ":  " + e.Key
 	case e.Op == Change:
 		return fmt.Sprintf("change %s to:  %s  (it is %s now)", e.places(), e.Line(), e.Old)
-	case e.Table == tableAccess:
+	case hasValues(e.Table):
 		return fmt.Sprintf("remove %s (%s %s)", e.places(), e.Key, e.Old)
 	}
 	return fmt.Sprintf("remove the word %s from %s", e.Key, e.places())
 }
 
-// Line is the line of the access table after the edit.
+// Line is the line of a table with values after the edit.
 func (e Edit) Line() string { return e.Key + betweenWords + e.New }
 
 func (e Edit) places() string {
@@ -107,19 +115,25 @@ func (p *patched) Occurrences(key string) []maps.Entry {
 func apply(cfg policy.Config, e Edit) policy.Config {
 	switch e.Table {
 	case tableAccess:
-		cfg.Access = applyAccess(cfg.Access, e)
+		cfg.Access = applyLine(cfg.Access, e)
+	case tableTrusted:
+		cfg.Trusted = applyLine(cfg.Trusted, e)
+	case tableSpam:
+		cfg.Spammers = applyLine(cfg.Spammers, e)
 	case tableRelay:
 		cfg.RelayDomains = applyClass(cfg.RelayDomains, e)
 	case tableLocal:
 		cfg.LocalHostNames = applyClass(cfg.LocalHostNames, e)
+	case tableVirtual:
+		cfg.VirtualHosts = applyClass(cfg.VirtualHosts, e)
 	}
 	return cfg
 }
 
-// applyAccess gives a key of the edited file another line. Where one goes, the next
+// applyLine gives a key of the edited file another line. Where one goes, the next
 // one with its key counts.
-func applyAccess(access maps.Map, e Edit) maps.Map {
-	parts := maps.Parts(access)
+func applyLine(m maps.Map, e Edit) maps.Map {
+	parts := maps.Parts(m)
 	for i, m := range parts {
 		t, ok := m.(table)
 		if !ok || t.File() != e.File {
@@ -134,7 +148,7 @@ func applyAccess(access maps.Map, e Edit) maps.Map {
 		parts[i] = &patched{t, e.Key, lines}
 		return maps.Chain(parts)
 	}
-	return access
+	return m
 }
 
 // applyClass adds a word, or takes one away from the file wherever it stands there.

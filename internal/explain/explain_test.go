@@ -3,6 +3,7 @@ package explain_test
 import (
 	"context"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -19,6 +20,8 @@ type site struct {
 	access, relay, local string
 	noAccess             bool
 	features             policy.Features
+
+	trusted, spammers, virtual string // no such table when empty
 }
 
 func (c site) config(t *testing.T) policy.Config {
@@ -42,6 +45,15 @@ func (c site) config(t *testing.T) policy.Config {
 	}
 	if !c.noAccess {
 		cfg.Access = parse("access", maps.FormatAccess, c.access)
+	}
+	if c.trusted != "" {
+		cfg.Trusted = parse("trusted", maps.FormatAccess, c.trusted)
+	}
+	if c.spammers != "" {
+		cfg.Spammers = parse("spammers", maps.FormatAccess, c.spammers)
+	}
+	if c.virtual != "" {
+		cfg.VirtualHosts = []maps.Map{parse("virtual", maps.FormatClass, c.virtual)}
 	}
 	return cfg
 }
@@ -152,8 +164,31 @@ func acceptedCases() []flipCase {
 	}
 }
 
+func unixwareCases() []flipCase {
+	six := policy.Features{CheckRcpt: policy.CheckRcptUnixWare}
+	stranger := func(from, to string) explain.Session { return visit("198.51.100.8", from, to) }
+	named := visit("198.51.100.7", "<a@friend.org>", "<b@isp.net>")
+	return []flipCase{
+		{"denied", site{features: six, trusted: "# nobody\n"}, named, "add to trusted:  198.51.100.7  accept"},
+		{"denied, IPv6", site{features: six, trusted: "# nobody\n"}, visit("2001:db8::7", "<a@friend.org>", "<b@isp.net>"), "add to trusted:  IPv6:2001:db8:0:0:0:0:0:7  accept"},
+		{"denied, no trusted table", site{features: six, virtual: "shop.org\n"}, named, "add to virtual:  isp.net"},
+		{"denied, no tables", site{features: six, noAccess: true}, named, "add to local:  isp.net"},
+		{"denied, sendmail's check has its own", site{trusted: "# nobody\n"}, named, "add to access:  Connect:198.51.100.7  RELAY"},
+		{"denied, sendmail's check without access", site{trusted: "# nobody\n", noAccess: true}, named, "add to trusted:  198.51.100.7  accept"},
+		{"trusted name", site{features: six, noAccess: true, trusted: "mail.friend.org accept\n"}, named, "remove trusted:1 (mail.friend.org accept)"},
+		{"trusted network", site{features: six, noAccess: true, trusted: "198.51.*.* accept\n"}, stranger("<>", "<b@isp.net>"), "remove trusted:1 (198.51.*.* accept)"},
+		{"virtual host", site{features: six, noAccess: true, virtual: "isp.net\n"}, stranger("<>", "<b@isp.net>"), "remove the word isp.net from virtual:1"},
+		{"own domain", site{features: six, noAccess: true}, stranger("<>", "<b@sub.example.com>"), `the rule "recipient at this host" decides, and no edit of one or two lines changes that`},
+		{"local", site{features: six, noAccess: true}, stranger("<>", "<b>"), "a recipient without a domain is local"},
+		{"off", site{features: policy.Features{CheckRcpt: policy.CheckRcptOff}, noAccess: true}, named, `features.check_rcpt is "off", which accepts every recipient`},
+		{"spammer", site{local: "example.com", spammers: "a@friend.org REJECT\n"}, stranger("<a@friend.org>", "<b@example.com>"), "remove spammers:1 (a@friend.org REJECT)"},
+		{"spammer's domain", site{local: "example.com", spammers: "friend.org REJECT\n"}, stranger("<a@friend.org>", "<b@example.com>"), "add to spammers:  a@friend.org  OK"},
+		{"spammer twice", site{local: "example.com", spammers: "a@friend.org REJECT\na@friend.org DISCARD\n"}, stranger("<a@friend.org>", "<b@example.com>"), "change spammers:1 to:  a@friend.org  OK  (it is REJECT now)"},
+	}
+}
+
 func TestFlipEdits(t *testing.T) {
-	for _, tc := range append(refusedCases(), acceptedCases()...) {
+	for _, tc := range slices.Concat(refusedCases(), acceptedCases(), unixwareCases()) {
 		t.Run(tc.name, func(t *testing.T) {
 			r, err := explain.Explain(t.Context(), tc.site.config(t), tc.session)
 			if err != nil {

@@ -16,6 +16,8 @@ type keys struct {
 	users     []string // user@: in all domains
 	relaying  bool     // it was asked whether the client may relay
 	recipient string   // the recipient's domain, when that was asked about
+	trusted   string   // the client's address as the trusted table has it, when that was asked
+	spammer   string   // the sender as the spammers table has it, likewise
 }
 
 // keys gathers the keys of all stages, the last one first, and what was found.
@@ -40,8 +42,14 @@ func (k *keys) step(s *policy.Step, addr string) {
 	switch {
 	case s.Rule == "client relay_domains":
 		k.relaying = true
-	case s.Rule == "recipient domain" && len(s.Asked) > 0:
+	case (s.Rule == "recipient domain" || s.Rule == "recipient at this host") && len(s.Asked) > 0:
 		k.recipient = s.Asked[0].Key
+	case s.Rule == "trusted address":
+		k.trusted, k.relaying = firstKey(s, tableTrusted), true
+	case s.Rule == "relay mail denied":
+		k.relaying = true
+	case s.Rule == "spammers":
+		k.spammer = firstKey(s, tableSpam)
 	case s.Rule == "block_bad_helo":
 		k.relaying = true // clients in relay-domains may greet as they like
 	}
@@ -61,6 +69,16 @@ func (k *keys) step(s *policy.Step, addr string) {
 		}
 	}
 	k.addressFirst(addr)
+}
+
+// firstKey is the first key that a rule asked a table for, "" for none.
+func firstKey(s *policy.Step, table string) string {
+	for _, a := range s.Asked {
+		if a.Table == table {
+			return a.Key
+		}
+	}
+	return ""
 }
 
 // place is the list in which a key belongs, nil for none.

@@ -25,7 +25,9 @@ func whyNot(d *policy.Decision) string {
 		return "the client logged in, and features.trust_auth_mech lets it relay"
 	case "promiscuous_relay":
 		return "features.promiscuous_relay accepts every recipient"
-	case "unqualified recipient":
+	case "check_rcpt":
+		return `features.check_rcpt is "off", which accepts every recipient`
+	case "unqualified recipient", "local recipient":
 		return "a recipient without a domain is local"
 	}
 	return fmt.Sprintf("the rule %q decides, and no edit of one or two lines changes that", by.Rule)

@@ -8,7 +8,7 @@ import (
 
 // relayDomains looks at each member of relay-domains.
 func (c *collector) relayDomains() {
-	if c.in.RelayDomains.Text == nil {
+	if c.in.RelayDomains.Text == nil || c.unusedRelayDomains() {
 		return
 	}
 	for word, e := range c.in.RelayDomains.Text.All() {
@@ -106,20 +106,26 @@ func (c *collector) features() {
 	f := &c.in.Config.Features
 	own := strings.ToLower(c.in.Policy.Domain)
 	_, wide := strangersBelow(own)
+	unixware := c.in.Config.UnixWare() // has nothing of sendmail's relay check
 	for _, one := range []struct {
 		name, text string
 		on         bool
 	}{
+		{"check_rcpt", "\"off\" relays for everybody; this is right only where the mail server itself checks relaying", f.CheckRcpt == "off"},
+		{"check_rcpt", "\"unixware\" relays to every host below " + own + ", where everybody can have a name", unixware && wide},
 		{"promiscuous_relay", "relays for everybody; this is right only where the mail server itself checks relaying", f.PromiscuousRelay},
-		{"relay_local_from", "relays for whoever writes a local address as the sender, and everybody can", f.RelayLocalFrom},
-		{"relay_mail_from", "relays for whoever writes the right address as the sender, and everybody can", f.RelayMailFrom},
-		{"relay_based_on_MX", "lets everybody have a domain relayed by naming this host as its mail exchanger", f.RelayBasedOnMX},
-		{"loose_relay_check", "takes user%other@domain for mail to domain, whose server may then relay it for a stranger", f.LooseRelayCheck},
-		{"relay_entire_domain", "relays for every host below " + own + ", where everybody can have a name", f.RelayEntireDomain && wide},
+		{"relay_local_from", "relays for whoever writes a local address as the sender, and everybody can", f.RelayLocalFrom && !unixware},
+		{"relay_mail_from", "relays for whoever writes the right address as the sender, and everybody can", f.RelayMailFrom && !unixware},
+		{"relay_based_on_MX", "lets everybody have a domain relayed by naming this host as its mail exchanger", f.RelayBasedOnMX && !unixware},
+		{"loose_relay_check", "takes user%other@domain for mail to domain, whose server may then relay it for a stranger", f.LooseRelayCheck && !unixware},
+		{"relay_entire_domain", "relays for every host below " + own + ", where everybody can have a name", f.RelayEntireDomain && wide && !unixware},
 	} {
 		if one.on {
 			c.risk(c.key("features."+one.name), "risky features", one.name, "features.%s %s", one.name, one.text)
 		}
+	}
+	if unixware {
+		c.unusedFeatures()
 	}
 }
 

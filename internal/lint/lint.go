@@ -53,6 +53,7 @@ type Input struct {
 	Config                               *config.Config
 	Policy                               policy.Config
 	Access, RelayDomains, LocalHostNames Table
+	Trusted, Spammers, VirtualHosts      Table // those of UnixWare
 }
 
 // Check makes all checks that need no network, sorted by file and line. What
@@ -63,6 +64,9 @@ func Check(in *Input) []Finding {
 	c.access()
 	c.relayDomains()
 	c.localHostNames()
+	c.trusted()
+	c.spammers()
+	c.virtualHosts()
 	c.features()
 	found := slices.DeleteFunc(c.found, func(f Finding) bool { return f.Risk != "" && in.Config.Accepts(f.Risk) })
 	slices.SortStableFunc(found, func(a, b Finding) int {
@@ -88,7 +92,7 @@ func (c *collector) risk(at maps.Source, check, risk, format string, args ...any
 
 // problems lists what the parser found: lines that are skipped, keys that stand twice.
 func (c *collector) problems() {
-	for _, t := range []*Table{&c.in.Access, &c.in.RelayDomains, &c.in.LocalHostNames} {
+	for _, t := range []*Table{&c.in.Access, &c.in.RelayDomains, &c.in.LocalHostNames, &c.in.Trusted, &c.in.Spammers, &c.in.VirtualHosts} {
 		if t.Text == nil {
 			continue
 		}

@@ -205,9 +205,9 @@ func permission(d *policy.Decision) (policy.Step, policy.Answer) {
 // asked when the recipient is none of ours.
 func leadsAway(by policy.Step, hit policy.Answer) bool {
 	switch by.Rule {
-	case "unqualified recipient", "promiscuous_relay", "relay_based_on_MX":
+	case "unqualified recipient", "promiscuous_relay", "relay_based_on_MX", "check_rcpt", "local recipient", "recipient at a virtual host":
 		return false
-	case "recipient domain", "recipient access":
+	case "recipient domain", "recipient access", "recipient at this host":
 		if hit.Table == "local_host_names" {
 			return false
 		}

@@ -24,6 +24,9 @@ type site struct {
 	relay    []string
 	local    []string
 	host     string // "" for mx.example.com
+	trusted  []string
+	spammers []string
+	virtual  []string
 }
 
 func (s *site) config(t *testing.T) policy.Config {
@@ -33,7 +36,7 @@ func (s *site) config(t *testing.T) policy.Config {
 		host = "mx.example.com"
 	}
 	_, domain, _ := strings.Cut(host, ".")
-	return policy.Config{
+	c := policy.Config{
 		HostName: host, Domain: domain,
 		Access:         accessOf(t, s.access...),
 		RelayDomains:   []maps.Map{classOf(t, "relay-domains", s.relay...)},
@@ -42,6 +45,31 @@ func (s *site) config(t *testing.T) policy.Config {
 		Features:       s.features,
 		Hosts:          dns.ParseHosts([]byte("127.0.0.1 localhost\n::1 localhost\n")),
 	}
+	if s.trusted != nil {
+		c.Trusted = tableOf(t, "trusted", policy.CheckTrusted, s.trusted...)
+	}
+	if s.spammers != nil {
+		c.Spammers = tableOf(t, "spammers", policy.CheckSpammers, s.spammers...)
+	}
+	if s.virtual != nil {
+		c.VirtualHosts = []maps.Map{classOf(t, "virtual-hosts", s.virtual...)}
+	}
+	return c
+}
+
+// tableOf is a table whose lines are as good as those of a file must be.
+func tableOf(t *testing.T, name string, check func(key, value string) error, lines ...string) *maps.Text {
+	t.Helper()
+	text, _, err := maps.Parse(name, maps.FormatAccess, []byte(strings.Join(lines, "\n")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for key, e := range text.All() {
+		if err := check(key, e.Value); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return text
 }
 
 func searched(t *testing.T, c policy.Config) Result {
@@ -146,6 +174,14 @@ func TestOpenRelays(t *testing.T) {
 		{"an alias, shown by --dns", site{relay: []string{"net", "com"}, access: []string{"Connect:com REJECT", "To:com REJECT"}, features: policy.Features{BlocklistRecipients: true}},
 			"client name", "relay-domains:2", "CNAME stranger.com'"},
 		{"a value with a comment", site{access: []string{"Connect:11 RELAY (for now)"}}, "client address access", "access:1", "--client 11."},
+		{"trusted octet", site{trusted: []string{"a.org accept", "11.*.*.* accept"}}, "trusted address", "trusted:2", "--client 11."},
+		{"trusted octet, UnixWare", site{features: unixware(), trusted: []string{"11.*.*.* accept", "11.78.*.* accept"}}, "trusted address", "trusted:1", "--client 11."},
+		{"everybody trusted", site{features: unixware(), trusted: []string{"*.*.*.* accept"}}, "trusted address", "trusted:1", "--to '<someone@stranger.example>'"},
+		{"trusted suffix", site{trusted: []string{"*.com accept"}}, "trusted name", "trusted:1", "--name stranger.com --resolve OK"},
+		{"trusted suffix, UnixWare", site{features: unixware(), trusted: []string{"*.co.uk accept"}}, "trusted name", "trusted:1", "--name stranger.co.uk --resolve OK"},
+		{"trusted suffix, some of it in vain", site{features: unixware(), trusted: []string{"*.com accept", "stranger.com accept"}, spammers: []string{"org REJECT"}}, "trusted name", "trusted:1", "--name stranger2.com"},
+		{"UnixWare, an own domain that is a suffix", site{features: unixware(), host: "example.com"}, "recipient at this host", "this host", "--to '<someone@stranger.com>'"},
+		{"check_rcpt off", site{features: policy.Features{CheckRcpt: policy.CheckRcptOff}}, "check_rcpt", "", "--from '<>' --to '<someone@stranger.example>'"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			c := tc.site.config(t)
@@ -200,6 +236,10 @@ func TestNoOpenRelay(t *testing.T) {
 		{"friends", site{access: []string{"Spam:com FRIEND", "From:com OK"}, features: policy.Features{DelayChecks: policy.DelayFriend}}},
 		{"special characters are remote", site{features: policy.Features{NoUUCP: policy.SpecialReject, NoPercentHack: policy.SpecialReject}, relay: []string{"friend.org"}, local: []string{"example.com"}}},
 		{"relay_mail_from with OK", site{access: []string{"From:friend.org OK", "friend.org RELAY"}, relay: []string{"198.51.100"}, features: policy.Features{RelayMailFrom: true, RelayMailFromDomain: true}}},
+		{"UnixWare", site{features: unixware(), trusted: []string{"localhost accept", "*.friend.org accept", "11.12.*.* accept", "10.*.*.* accept", "192.168.7.* accept", "2001:db8::7 accept", "*.lan accept"}, virtual: []string{"shop.example", "com"}, local: []string{"example.com"}}},
+		{"UnixWare asks for none of these", site{features: unixware(), relay: []string{"com", "11"}, access: []string{"Connect:12 RELAY", "To:org RELAY", "Connect:net RELAY", "13 RELAY"}}},
+		{"UnixWare without features of sendmail's check", site{features: policy.Features{CheckRcpt: policy.CheckRcptUnixWare, RelayLocalFrom: true, RelayBasedOnMX: true, RelayMailFrom: true, RelayMailFromDomain: true}, access: []string{"From:friend.org RELAY"}}},
+		{"trusted beside sendmail's check", site{trusted: []string{"*.friend.org accept", "11.12.*.* accept", "10.*.*.* accept"}}},
 		{"logins", site{features: policy.Features{TrustAuthMech: []string{"PLAIN"}}, access: []string{"CertIssuer:/CN=us RELAY"}}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -213,6 +253,8 @@ func TestNoOpenRelay(t *testing.T) {
 		})
 	}
 }
+
+func unixware() policy.Features { return policy.Features{CheckRcpt: policy.CheckRcptUnixWare} }
 
 // octet names all networks that are one octet longer than one.
 func octet(net string) []string {
@@ -302,6 +344,21 @@ func randomSite(r *rand.Rand) *site {
 		*one.at = chance(one.percent)
 	}
 	f.DelayChecks = policy.DelayChecks(max(0, r.IntN(6)-2))
+	if chance(30) {
+		f.CheckRcpt = policy.CheckRcptUnixWare
+		s.virtual = someOf(r, 2, "shop.org", "shop.com", "com")
+	}
+	if chance(40) {
+		for _, key := range someOf(r, 3, "*.friend.org", "*.isp.com", "mail.friend.org", "11.2.*.*", "10.*.*.*", "2600:1:9::1") {
+			s.trusted = append(s.trusted, key+" accept")
+		}
+		if chance(40) {
+			s.trusted = append(s.trusted, pick(r, "*.com", "*.co.uk", "11.*.*.*", "*.*.*.*")+" accept")
+		}
+	}
+	if chance(20) {
+		s.spammers = []string{pick(r, "evil.com", "com", "isp.com", "boss@friend.org") + " " + pick(r, "REJECT", "OK")}
+	}
 	return s
 }
 
@@ -355,6 +412,8 @@ func sample(t *testing.T, r *rand.Rand, seed uint64, s *site, c policy.Config) (
 		to := pick(r, "x", "boss") + "@" + d
 		if r.IntN(2) == 0 { // through a domain that is local, or to an address
 			to = pick(r, "x%"+d+"@mx.example.com", d+"!x@mx.example.com", "@mx.example.com:x@"+d, `"x@`+d+`"@mx.example.com`, "x%"+d, "x@[11.9.9.9]", "x%"+d+"%mx.example.com@localhost")
+		} else if c.Features.CheckRcpt == policy.CheckRcptUnixWare && r.IntN(2) == 0 {
+			to = "x%" + d + pick(r, "@sub.example.com", "@shop.org", "@shop.com")
 		}
 		f.Rcpt.Recipient = smtp.ParsePath("<" + to + ">")
 		passed := true

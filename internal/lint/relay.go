@@ -11,6 +11,10 @@ import (
 func (c *collector) relayEntry(k accessKey, e maps.Entry) {
 	f := &c.in.Config.Features
 	mailbox := k.kind() == kindMailbox || k.kind() == kindUser
+	if c.in.Config.UnixWare() {
+		c.unusedRelay(k, e)
+		return
+	}
 	switch {
 	case k.tag == tagFrom && !f.RelayMailFrom:
 		c.add(e.Source, "RELAY without effect", "nothing is relayed for the sake of a sender without relay_mail_from, so RELAY is no more than OK here; for a client write Connect:, for a recipient To:")
@@ -47,6 +51,9 @@ func (c *collector) breadth(k accessKey, e maps.Entry, what string) {
 
 // okEntry looks at OK: it never relays, and often does nothing at all.
 func (c *collector) okEntry(k accessKey, e maps.Entry) {
+	if c.in.Config.UnixWare() {
+		return // RELAY would be no better
+	}
 	switch k.tag {
 	case tagTo:
 		if !c.excuses(k) {

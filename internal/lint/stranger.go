@@ -18,10 +18,16 @@ type naming struct {
 	relay  []maps.Map
 	local  []maps.Map
 	own    []maps.Map
+
+	virtual           []maps.Map
+	trusted, spammers maps.Map // may be nil
 }
 
 func newNaming(c *policy.Config) *naming {
-	return &naming{access: c.Access, relay: c.RelayDomains, local: c.LocalHostNames, own: c.OwnDomains}
+	return &naming{
+		access: c.Access, relay: c.RelayDomains, local: c.LocalHostNames, own: c.OwnDomains,
+		virtual: c.VirtualHosts, trusted: c.Trusted, spammers: c.Spammers,
+	}
 }
 
 // namingTags are the tags under which an address or a host may stand.
@@ -39,7 +45,22 @@ func (n *naming) entry(word string) bool {
 			}
 		}
 	}
-	return hasAny(n.relay, word)
+	return hasAny(n.relay, word) || n.trusts(word, "*."+word) || n.spammers != nil && has(n.spammers, word)
+}
+
+// trusts tells whether the trusted table has one of the keys.
+func (n *naming) trusts(keys ...string) bool {
+	return n.trusted != nil && slices.ContainsFunc(keys, func(k string) bool { return has(n.trusted, k) })
+}
+
+// trustsNet tells whether the trusted table has the beginning of addresses: octets
+// that are left out are asterisks, IPv6 addresses are whole.
+func (n *naming) trustsNet(p prefix) bool {
+	if p.v6 {
+		short := p.first().String()
+		return p.whole() && n.trusts(short, "ipv6:"+short)
+	}
+	return n.trusts(p.key() + strings.Repeat(".*", 4-len(p.parts)))
 }
 
 func has(m maps.Map, word string) bool {
@@ -59,7 +80,7 @@ func hasAny(class []maps.Map, word string) bool {
 // host tells whether an entry that is longer than allowed names the host: the
 // host itself or a domain above it.
 func (n *naming) host(name string, allowed int) bool {
-	if hasAny(n.local, name) {
+	if hasAny(n.local, name) || hasAny(n.virtual, name) {
 		return true
 	}
 	for i := range len(name) {
@@ -80,7 +101,7 @@ func (n *naming) net(p prefix) bool {
 	if p.v6 {
 		separator = ":"
 	}
-	return n.entry(word) || n.entry("["+word+"]") || hasAny(n.relay, word+separator)
+	return n.entry(word) || n.entry("["+word+"]") || hasAny(n.relay, word+separator) || n.trustsNet(p)
 }
 
 // strangeName makes up a host name below entry, or anywhere with entry "", that no

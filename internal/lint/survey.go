@@ -62,6 +62,9 @@ func words(m maps.Map) iter.Seq2[string, maps.Entry] {
 // newSurvey reads the tables of a policy. Keys and members come in lower case.
 func newSurvey(c *policy.Config) *survey {
 	s := &survey{wanted: newWanted(&c.Features)}
+	if c.Features.CheckRcpt == policy.CheckRcptUnixWare {
+		s.unixware(c)
+	}
 	for _, class := range c.RelayDomains {
 		for word := range words(class) {
 			s.relayMember(word)
@@ -82,7 +85,30 @@ func newSurvey(c *policy.Config) *survey {
 	for key, e := range words(c.Access) {
 		s.entry(parseKey(key), e.Value)
 	}
+	for key := range words(c.Trusted) {
+		s.trusted(key)
+	}
 	return s
+}
+
+// trusted takes a key of the trusted table.
+func (s *survey) trusted(key string) {
+	if below, ok := strings.CutPrefix(key, "*."); ok && strings.Trim(below, "*.") != "" {
+		s.suffix(below)
+	} else if p, ok := parsePrefix(strings.TrimRight(key, "*.")); ok && key[len(key)-1] == '*' {
+		s.net(p)
+	}
+}
+
+// unixware notes what the UnixWare check takes for ours.
+func (s *survey) unixware(c *policy.Config) {
+	for _, class := range slices.Concat(c.VirtualHosts, c.OwnDomains) {
+		for word := range words(class) {
+			if hostName(word) && len(s.routes) < 3 {
+				s.add(&s.routes, word)
+			}
+		}
+	}
 }
 
 func (s *survey) add(list *[]string, word string) {

@@ -80,6 +80,8 @@ func (w *Witness) Finding(c *config.Config) Finding {
 	switch {
 	case w.Rule == "promiscuous_relay" || w.Rule == "relay_local_from" || w.Rule == "relay_based_on_MX":
 		at = keySource(c, "features."+w.Rule)
+	case w.Rule == "check_rcpt" || at.Line == 0 && c.UnixWare():
+		at = keySource(c, "features.check_rcpt")
 	case at.Line == 0:
 		at = keySource(c, "features.relay_entire_domain")
 	}

@@ -20,11 +20,14 @@ import (
 
 // The sections of the written form, besides "session NAME".
 const (
-	sectionAccess = "access"
-	sectionRelay  = "relay-domains"
-	sectionLocal  = "local-host-names"
-	sectionConfig = "gatepost.toml"
-	sectionDNS    = "dns"
+	sectionAccess   = "access"
+	sectionRelay    = "relay-domains"
+	sectionLocal    = "local-host-names"
+	sectionTrusted  = "trusted"
+	sectionSpammers = "spammers"
+	sectionVirtual  = "virtual-hosts"
+	sectionConfig   = "gatepost.toml"
+	sectionDNS      = "dns"
 )
 
 // document is a file of the written form, cut into lines and sections.
@@ -119,7 +122,7 @@ func (d *document) section(name string) (take func(string) error, err error) {
 	if session, ok := strings.CutPrefix(name, "session "); ok {
 		return d.session(strings.TrimSpace(session))
 	}
-	files := []string{sectionAccess, sectionRelay, sectionLocal, sectionConfig}
+	files := []string{sectionAccess, sectionRelay, sectionLocal, sectionTrusted, sectionSpammers, sectionVirtual, sectionConfig}
 	if !slices.Contains(files, name) && name != sectionDNS {
 		return nil, fmt.Errorf("unknown section %s, expected \"session NAME\", %s or %s", short(name), strings.Join(files, ", "), sectionDNS)
 	}
@@ -236,39 +239,59 @@ func (d *document) sectionConfig() (*config.Config, error) {
 	if e, given := d.parts[sectionAccess]; given && !cfg.Features.AccessDB {
 		return nil, &Error{d.file, e.from, errors.New("section access, but access_db = false, expected one of the two")}
 	}
+	if e, given := d.parts[sectionVirtual]; given && !cfg.UnixWare() {
+		return nil, &Error{d.file, e.from, errors.New("section virtual-hosts, expected check_rcpt = \"unixware\" in the section gatepost.toml")}
+	}
 	return cfg, nil
 }
 
-// sectionTables reads the tables in the file.
+// sectionTables reads the tables in the file. Those of UnixWare are there if their
+// section is, and where they are read without being named.
 func (d *document) sectionTables(cfg *config.Config) (t setup.Tables, err error) {
-	if t.RelayDomains, err = d.table(sectionRelay, maps.FormatClass); err != nil {
-		return t, err
-	}
-	if t.LocalHostNames, err = d.table(sectionLocal, maps.FormatClass); err != nil || !cfg.Features.AccessDB {
-		return t, err
-	}
-	access, err := d.table(sectionAccess, maps.FormatAccess)
-	if err != nil {
-		return t, err
-	}
-	for key, e := range access.All() {
-		if err := policy.CheckAccess(key, e.Value); err != nil {
-			return t, &Error{d.file, e.Source.Line, err}
+	given := func(section string) bool { _, ok := d.parts[section]; return ok }
+	for _, one := range []struct {
+		to      *maps.Map
+		section string
+		format  maps.Format
+		used    bool
+		check   func(key, value string) error
+	}{
+		{&t.RelayDomains, sectionRelay, maps.FormatClass, true, nil},
+		{&t.LocalHostNames, sectionLocal, maps.FormatClass, true, nil},
+		{&t.VirtualHosts, sectionVirtual, maps.FormatClass, given(sectionVirtual), nil},
+		{&t.Access, sectionAccess, maps.FormatAccess, cfg.Features.AccessDB, policy.CheckAccess},
+		{&t.Trusted, sectionTrusted, maps.FormatAccess, cfg.UnixWare() || given(sectionTrusted), policy.CheckTrusted},
+		{&t.Spammers, sectionSpammers, maps.FormatAccess, given(sectionSpammers), policy.CheckSpammers},
+	} {
+		if !one.used {
+			continue
 		}
+		text, err := d.table(one.section, one.format, one.check)
+		if err != nil {
+			return t, err
+		}
+		*one.to = text
 	}
-	t.Access = access
 	return t, nil
 }
 
 // table reads a section. What makemap would complain about and leave out is a
 // mistake in a test.
-func (d *document) table(section string, format maps.Format) (*maps.Text, error) {
+func (d *document) table(section string, format maps.Format, check func(key, value string) error) (*maps.Text, error) {
 	text, problems, err := maps.Parse(d.file, format, d.text(section))
 	if err != nil {
 		return nil, err
 	}
 	if len(problems) > 0 {
 		return nil, &Error{d.file, problems[0].Source.Line, errors.New(problems[0].Text)}
+	}
+	if check == nil {
+		return text, nil
+	}
+	for key, e := range text.All() {
+		if err := check(key, e.Value); err != nil {
+			return nil, &Error{d.file, e.Source.Line, err}
+		}
 	}
 	return text, nil
 }

@@ -150,6 +150,9 @@ func (e *Engine) swap(s *state) {
 	if s.cfg.Features.PromiscuousRelay && !s.cfg.Accepts("promiscuous_relay") {
 		e.log.Warn("features.promiscuous_relay is on: Gatepost lets every client relay, so the mail server must have relay checks of its own")
 	}
+	if s.cfg.Features.CheckRcpt == "off" && !s.cfg.Accepts("check_rcpt") {
+		e.log.Warn("features.check_rcpt is \"off\": Gatepost lets every client relay, so the mail server must have relay checks of its own")
+	}
 }
 
 // warnUnchangeable tells of settings that a reload cannot change.

@@ -24,6 +24,7 @@ func features(c *config.Config) policy.Features {
 		RelayMailFromDomain:       f.RelayMailFromDomain,
 		PromiscuousRelay:          f.PromiscuousRelay,
 		LooseRelayCheck:           f.LooseRelayCheck,
+		CheckRcpt:                 checkRcpt(f.CheckRcpt),
 		AcceptUnqualifiedSenders:  f.AcceptUnqualifiedSenders,
 		AcceptUnresolvableDomains: f.AcceptUnresolvableDomains,
 		NoCanonify:                f.NoCanonify,
@@ -50,6 +51,16 @@ func features(c *config.Config) policy.Features {
 		})
 	}
 	return out
+}
+
+func checkRcpt(word string) policy.CheckRcpt {
+	switch word {
+	case "unixware":
+		return policy.CheckRcptUnixWare
+	case "off":
+		return policy.CheckRcptOff
+	}
+	return policy.CheckRcptSendmail
 }
 
 func special(argument string) policy.Special {

@@ -17,10 +17,16 @@ type Tables struct {
 	Access         maps.Map // nil without access_db
 	RelayDomains   maps.Map
 	LocalHostNames maps.Map
+	Trusted        maps.Map // nil when it is not used
+	Spammers       maps.Map // nil without
+	VirtualHosts   maps.Map // nil without
 }
 
 func (s *state) snapshots() Tables {
-	return Tables{Access: s.access.asked(), RelayDomains: s.relay.asked(), LocalHostNames: s.local.asked()}
+	return Tables{
+		Access: s.access.asked(), RelayDomains: s.relay.asked(), LocalHostNames: s.local.asked(),
+		Trusted: s.trusted.asked(), Spammers: s.spammers.asked(), VirtualHosts: s.virtual.asked(),
+	}
 }
 
 // ReadTables reads the tables of the configuration once. What is wrong with

@@ -18,6 +18,9 @@ type state struct {
 	access     *table   // nil without access_db
 	relay      *table   // class R
 	local      *table   // the files of class w
+	trusted    *table   // nil unless it is used
+	spammers   *table   // nil unless it is named
+	virtual    *table   // nil unless it is named
 	always     maps.Map // what always belongs to class w
 	own        maps.Map // class m
 	hostName   string   // $j
@@ -107,6 +110,9 @@ func (s *state) configOver(t Tables) policy.Config {
 		Access:         t.Access,
 		RelayDomains:   maps.Parts(t.RelayDomains),
 		LocalHostNames: append(maps.Parts(t.LocalHostNames), s.always),
+		Trusted:        t.Trusted,
+		Spammers:       t.Spammers,
+		VirtualHosts:   maps.Parts(t.VirtualHosts),
 		OwnDomains:     []maps.Map{s.own},
 		Features:       features(s.cfg),
 		Messages: policy.Messages{

@@ -56,19 +56,27 @@ func (s *state) openTables(old *state, log *slog.Logger) (err error) {
 		old = &state{}
 	}
 	t := &s.cfg.Tables
-	if s.cfg.Features.AccessDB {
-		spec := tableSpec{"access", t.Access, maps.FormatAccess, policy.CheckAccess}
-		if s.access, err = s.openTable(spec, old.access, log); err != nil {
+	for _, one := range []struct {
+		to   **table
+		from *table
+		used bool
+		spec tableSpec
+	}{
+		{&s.access, old.access, s.cfg.Features.AccessDB, tableSpec{"access", t.Access, maps.FormatAccess, policy.CheckAccess}},
+		{&s.relay, old.relay, true, tableSpec{"relay_domains", t.RelayDomains, maps.FormatClass, nil}},
+		{&s.local, old.local, true, tableSpec{"local_host_names", t.LocalHostNames, maps.FormatClass, nil}},
+		{&s.trusted, old.trusted, s.cfg.UsesTrusted(), tableSpec{"trusted", t.Trusted, maps.FormatAccess, policy.CheckTrusted}},
+		{&s.spammers, old.spammers, t.Spammers.Named, tableSpec{"spammers", t.Spammers, maps.FormatAccess, policy.CheckSpammers}},
+		{&s.virtual, old.virtual, t.VirtualHosts.Named, tableSpec{"virtual_hosts", t.VirtualHosts, maps.FormatClass, nil}},
+	} {
+		if !one.used {
+			continue
+		}
+		if *one.to, err = s.openTable(one.spec, one.from, log); err != nil {
 			return err
 		}
 	}
-	spec := tableSpec{name: "relay_domains", table: t.RelayDomains, format: maps.FormatClass}
-	if s.relay, err = s.openTable(spec, old.relay, log); err != nil {
-		return err
-	}
-	spec = tableSpec{name: "local_host_names", table: t.LocalHostNames, format: maps.FormatClass}
-	s.local, err = s.openTable(spec, old.local, log)
-	return err
+	return nil
 }
 
 func (s *state) openTable(spec tableSpec, old *table, log *slog.Logger) (*table, error) {
@@ -129,5 +137,5 @@ func directory(d config.LDAP) (c ldap.Config) {
 
 // stores are all maps of all tables.
 func (s *state) stores() []maps.Store {
-	return slices.Concat(s.access.parts(), s.relay.parts(), s.local.parts())
+	return slices.Concat(s.access.parts(), s.relay.parts(), s.local.parts(), s.trusted.parts(), s.spammers.parts(), s.virtual.parts())
 }
