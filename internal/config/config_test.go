@@ -219,6 +219,14 @@ func TestFaults(t *testing.T) {
 		{"empty table path", "[tables]\naccess = \"\"\n", `FILE:2: tables.access is "", expected a string such as "/etc/mail/access"`},
 		{"table kind", "[tables]\naccess = \"dbm:/etc/mail/access\"\n", `FILE:2: tables.access is "dbm:/etc/mail/access", expected a path, or one after text:, hash:, btree:, cdb:, lmdb:, cidr: or regex:, or socketmap:, ldap: or redis://`},
 		{"table twice", "[tables]\naccess = [\"/a\",\n\"/a\"]\n", `FILE:3: tables.access[1] is "/a", which stands in the list already`},
+		{"table of nothing", "[tables]\naccess = \"ldap:\"\n", `FILE:2: tables.access is "ldap:", expected something after ldap:`},
+		{"table of no list", "[tables]\naccess = []\n", `FILE:2: tables.access is a list, expected a string such as "/etc/mail/access", or a list of them`},
+		{"directory unknown", "[tables]\naccess = \"ldap:staff\"\n", `FILE:2: tables.access names ldap:staff, but there is no [[ldap]] with name = "staff"`},
+		{"directory without much", "host_name = \"a.b\"\n[[ldap]]\nname = \"x\"\n", "FILE:2: ldap[0] has no base, expected base = \"ou=mail,dc=example,dc=com\"\nFILE:2: ldap[0] has no url, expected url = \"ldaps://ldap.example.com\""},
+		{"directory without host", "[[ldap]]\nname = \"x\"\nurl = \"ldap://l\"\nbase = \"dc=x\"\n", "FILE:1: ldap[0] without a filter asks for entries of this host, and needs host_name"},
+		{"directory twice", "[[ldap]]\nname = \"x\"\nurl = \"ldap://l\"\nbase = \"dc=x\"\nfilter = \"(k=%0)\"\ncluster = \"c\"\n[[ldap]]\nname = \"x\"\nurl = \"ldap://l\"\nbase = \"dc=x\"\nfilter = \"(k=%0)\"\n",
+			"FILE:6: ldap[0].cluster means nothing beside filter, expected one of the two\nFILE:7: ldap[1] has the name \"x\", which another one has"},
+		{"on_unavailable", "[tables]\non_unavailable = \"accept\"\n", `FILE:2: tables.on_unavailable is "accept", expected "tempfail" or "last"`},
 		{"table path with newline", "[tables]\naccess = \"/a\\nb\"\n", `FILE:2: tables.access is "/a\nb", expected no control characters in a path`},
 		{"trusted", "[tables]\ntrusted = true\n", `FILE:2: tables.trusted is true, expected a string such as "/etc/mail/table/trusted", or a list of them`},
 		{"virtual_hosts alone", "[tables]\nvirtual_hosts = \"/x\"\n", `FILE:2: tables.virtual_hosts means nothing without check_rcpt = "unixware" under [features]; sendmail's own place for such names is tables.local_host_names`},
@@ -426,5 +434,54 @@ func TestCheckRcpt(t *testing.T) {
 				t.Errorf("check_rcpt %q, UnixWare %v, trusted table %q; want %q, %v, %q", c.Features.CheckRcpt, c.UnixWare(), trusted, tc.word, tc.unixware, tc.trusted)
 			}
 		})
+	}
+}
+
+func TestMaps(t *testing.T) {
+	c, err := Load(write(t, `
+host_name = "mx.example.com"
+[tables]
+access = ["text:/etc/mail/access.db", "hash:/etc/mail/access", "btree:/b.db", "cdb:/c", "/d.cdb", "lmdb:/l", "/m.mdb",
+  "cidr:nets", "regex:/r", "socketmap:unix:/run/s:access", "redis://:pw@127.0.0.1/0/access", "rediss://r/1/a", "redis+unix:///s?key=a", "ldap:staff"]
+relay_domains = "relay.db"
+on_unavailable = "last"
+max_stale = "1m"
+[[ldap]]
+name = "staff"
+url = "ldaps://ldap.example.com"
+base = "dc=example,dc=com"
+cluster = "mx"
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Dir(c.File)
+	want := []Map{
+		{Kind: "text", Path: "/etc/mail/access.db"},
+		{Kind: "db", Path: "/etc/mail/access.db", Text: "/etc/mail/access"},
+		{Kind: "db", Path: "/b.db", Text: "/b"},
+		{Kind: "cdb", Path: "/c.cdb", Text: "/c"},
+		{Kind: "cdb", Path: "/d.cdb", Text: "/d"},
+		{Kind: "lmdb", Path: "/l.lmdb", Text: "/l"},
+		{Kind: "lmdb", Path: "/m.mdb", Text: "/m"},
+		{Kind: "cidr", Path: dir + "/nets"},
+		{Kind: "regex", Path: "/r"},
+		{Kind: "socketmap", Path: "unix:/run/s:access"},
+		{Kind: "redis", Path: "redis://:pw@127.0.0.1/0/access"},
+		{Kind: "redis", Path: "rediss://r/1/a"},
+		{Kind: "redis", Path: "redis+unix:///s?key=a"},
+		{Kind: "ldap", Path: "staff"},
+	}
+	if d := cmp.Diff(want, c.Tables.Access.Maps); d != "" {
+		t.Errorf("tables.access (-want +got):\n%s", d)
+	}
+	if m := c.Tables.RelayDomains.Maps; len(m) != 1 || m[0] != (Map{Kind: "db", Path: dir + "/relay.db", Text: dir + "/relay"}) {
+		t.Errorf("tables.relay_domains = %+v", m)
+	}
+	if c.Tables.OnUnavailable != "last" || c.Tables.MaxStale != time.Minute {
+		t.Errorf("on_unavailable %q, max_stale %v", c.Tables.OnUnavailable, c.Tables.MaxStale)
+	}
+	if d, ok := c.Directory("staff"); !ok || d.URL != "ldaps://ldap.example.com" || d.Cluster != "mx" {
+		t.Errorf("[[ldap]] = %+v, %v", d, ok)
 	}
 }

@@ -76,6 +76,9 @@ func (d *document) index(data []byte) {
 			path := ix.key("", e.Key())
 			prefix = path + "[" + strconv.Itoa(ix.tables[path]) + "]"
 			ix.tables[path]++
+			if it := e.Key(); it.Next() {
+				ix.doc.lines[prefix] = ix.line(it.Node())
+			}
 		case unstable.KeyValue:
 			ix.keyValue(prefix, e)
 		}

@@ -114,7 +114,7 @@ func (s *state) mapSpec(t tableSpec, m config.Map) (maps.Spec, error) {
 	}
 	if kind == maps.KindLDAP {
 		d, _ := s.cfg.Directory(m.Path)
-		spec.LDAP = directory(d)
+		spec.LDAP = directory(d, t.name, s.cfg.HostName)
 	}
 	switch {
 	case m.Text != "":
@@ -125,13 +125,17 @@ func (s *state) mapSpec(t tableSpec, m config.Map) (maps.Spec, error) {
 	return spec, err
 }
 
-// directory is an [[ldap]] in the terms of package ldap.
-func directory(d config.LDAP) (c ldap.Config) {
+// directory is an [[ldap]] in the terms of package ldap. Without a filter it is asked
+// as sendmail asks under FEATURE(access_db, LDAP) for the table and the host.
+func directory(d config.LDAP, table, host string) (c ldap.Config) {
 	c = ldap.Config{
 		URL: d.URL, StartTLS: d.StartTLS, BindDN: d.BindDN, PasswordFile: d.PasswordFile, BaseDN: d.Base,
 		Scope: d.Scope, Filter: d.Filter, Attribute: d.Attribute, SingleMatch: d.SingleMatch,
 	}
 	c.TLS.CAFile = d.CAFile
+	if c.Filter == "" {
+		c.Filter, c.SingleMatch = ldap.SendmailFilter(table, d.Cluster, host), true
+	}
 	return c
 }
 

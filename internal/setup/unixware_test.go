@@ -7,7 +7,6 @@ import (
 	"sync"
 	"testing"
 
-	"gatepost/internal/config"
 	"gatepost/policy"
 )
 
@@ -59,8 +58,8 @@ func TestUnixWare(t *testing.T) {
 	if got := decide(t, e, "<u@elsewhere.example>"); got != "accept" {
 		t.Errorf("RCPT of a client that is trusted meanwhile gave %s, want accept", got)
 	}
-	for _, table := range []string{"trusted", "spammers", "virtual_hosts"} {
-		if metric := `gatepost_table_entries{table="` + table + `"} 1`; !strings.Contains(scrape(t, e), metric) {
+	for table, file := range map[string]string{"trusted": "trusted", "spammers": "spammers", "virtual_hosts": "virtual-hosts"} {
+		if metric := `gatepost_table_entries{kind="text",path="` + p.path(file) + `",table="` + table + `"} 1`; !strings.Contains(scrape(t, e), metric) {
 			t.Errorf("the metrics do not have %s", metric)
 		}
 	}
@@ -71,7 +70,7 @@ func TestUnixWare(t *testing.T) {
 func TestTrustedOnlyWhenNamed(t *testing.T) {
 	p := newPlace(t)
 	p.write("trusted", "client.example\taccept\n")
-	p.cfg.Tables.Trusted = config.Table{Path: p.path("trusted")}
+	p.cfg.Tables.Trusted = textTable(p.path("trusted"))
 	for _, tc := range []struct {
 		checked string
 		named   bool
