@@ -303,6 +303,7 @@ func TestNames(t *testing.T) {
 	in := inputOf(t, func(c *config.Config) {
 		c.DNSLists = []config.DNSList{{Zone: "good.example"}, {Zone: "dead.example"}, {Zone: "all.example"}}
 	}, "To:here.org RELAY\nTo:alias.org RELAY\nFrom:gone.org REJECT\n", "here.org\ngone.org\n10\ncom\n.sub.gone.org\n", "[192.0.2.1]\nlocalhost\nfail.org\n")
+	in.VirtualHosts.Text, _, _ = maps.Parse("virtual", maps.FormatClass, []byte("here.org\nalias.org\n"))
 	in.Policy.Resolver = dnsfake.NewFake(dnsfake.Zone{
 		"here.org":               {A: []string{"192.0.2.1"}},
 		"alias.org":              {CNAME: "here.org"},
@@ -317,6 +318,7 @@ func TestNames(t *testing.T) {
 		"access:2: alias.org (To:) is an alias of here.org, and addresses are compared under that name; write here.org",
 		"relay:2: gone.org (relay-domains) is not in the DNS",
 		"relay:5: sub.gone.org (relay-domains) is not in the DNS",
+		"virtual:2: alias.org (virtual-hosts) is an alias of here.org",
 		"local:3: fail.org (local-host-names) could not be looked up: ",
 	})
 }

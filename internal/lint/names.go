@@ -80,7 +80,7 @@ func nameJobs(in *Input) []nameJob {
 	for _, class := range []struct {
 		table Table
 		where string
-	}{{in.RelayDomains, "relay-domains"}, {in.LocalHostNames, "local-host-names"}} {
+	}{{in.RelayDomains, "relay-domains"}, {in.LocalHostNames, "local-host-names"}, {in.VirtualHosts, "virtual-hosts"}} {
 		if class.table.Text == nil {
 			continue
 		}
