@@ -62,11 +62,12 @@ func (f *filler) fill(b *batch) {
 			faults = faults[1:]
 		}
 		key := t.keyAt(int(e.offset))
-		if first, seen := t.find(e.hash, key); seen {
+		first, seen, group, tag := t.find(e.hash, key)
+		if seen {
 			f.seenAgain(first, int(e.offset), key)
 			continue
 		}
-		t.slots.put(e.hash, e.offset)
+		t.slots.put(group, tag, e.offset)
 		t.entries++
 		if b.returns && !f.warnedCR {
 			f.warnReturn(int(e.offset), key)

@@ -1,81 +1,79 @@
 package maps
 
-import (
-	"encoding/binary"
-	"math/bits"
-)
+import "math/bits"
 
 const (
-	// groupSlots is how many slots share a cache line of 64 bytes with their tags.
-	groupSlots = 12
+	// groupSlots is how many slots are searched at once.
+	groupSlots = 16
 	// groupFill is how many of them are taken on average. Fuller, and more searches
 	// have to go on to the next group.
-	groupFill = 9
+	groupFill = 13
 )
 
-// A group is some slots of a hash table, taken from the first on. A tag is some
-// more bits of the key's hash, or 0 for a free slot. Tags spare most looks at the
-// keys, each of which costs a wait for memory when the table is large.
-type group struct {
-	tags    [16]uint8 // one for each slot; the rest are 0
-	offsets [groupSlots]uint32
+// slots is an open-addressed hash table of offsets, in groups whose slots are
+// taken from the first on. It takes no more offsets than it was made for.
+//
+// A slot's tag is some more bits of the key's hash, or 0 when it is free. Tags
+// spare most looks at the keys, each of which costs a wait for memory when the
+// table is large. They lie apart from the offsets, to stay in the cache.
+type slots struct {
+	tags    [][2]uint64 // of each group, eight in a word
+	offsets [][groupSlots]uint32
 }
-
-// slots is an open-addressed hash table of offsets. It takes no more than it was
-// made for.
-type slots []group
 
 func newSlots(n int) slots {
 	if n == 0 {
-		return nil
+		return slots{}
 	}
-	return make(slots, n/groupFill+1)
+	groups := n/groupFill + 1
+	return slots{tags: make([][2]uint64, groups), offsets: make([][groupSlots]uint32, groups)}
 }
 
 // home is the group where a hash is looked for first, and its tag.
-func (s slots) home(hash uint64) (g int, tag uint8) {
-	hi, _ := bits.Mul64(hash, uint64(len(s)))
+func (s *slots) home(hash uint64) (group int, tag uint8) {
+	hi, _ := bits.Mul64(hash, uint64(len(s.tags)))
 	return int(hi), max(uint8(hash), 1)
 }
 
 // next is the group where a search goes on after a full one.
-func (s slots) next(g int) int {
-	if g++; g < len(s) {
-		return g
+func (s *slots) next(group int) int {
+	if group++; group < len(s.tags) {
+		return group
 	}
 	return 0
 }
 
-// put takes a free slot for a hash that is not there yet.
-func (s slots) put(hash uint64, offset uint32) {
-	g, tag := s.home(hash)
-	for s[g].full() {
-		g = s.next(g)
+func (s *slots) full(group int) bool { return s.tags[group][1]>>56 != 0 }
+
+// put takes the first free slot of a group that is not full.
+func (s *slots) put(group int, tag uint8, offset uint32) {
+	i := bits.Len64(s.tags[group][0]) + 7
+	if i /= 8; i == 8 {
+		i += (bits.Len64(s.tags[group][1]) + 7) / 8
 	}
-	for i, used := range s[g].tags {
-		if used == 0 {
-			s[g].tags[i], s[g].offsets[i] = tag, offset
-			return
-		}
-	}
+	s.tags[group][i/8] |= uint64(tag) << (i % 8 * 8)
+	s.offsets[group][i] = offset
 }
 
-func (g *group) full() bool { return g.tags[groupSlots-1] != 0 }
+// A slotSet is some slots of a group: bit 8n is slot n, and bit 8n+1 slot 8+n.
+type slotSet uint64
 
-// tagged says which slots have a tag, for popSlot. It may name one too many, so
-// keys must be compared anyway.
-func (g *group) tagged(tag uint8) uint64 {
+// tagged is the slots that have a tag. It may have some others behind the first of
+// them, so keys must be compared anyway.
+func (s *slots) tagged(group int, tag uint8) slotSet {
 	const ones = 0x0101010101010101
-	low := binary.LittleEndian.Uint64(g.tags[:8]) ^ ones*uint64(tag)
-	high := binary.LittleEndian.Uint64(g.tags[8:]) ^ ones*uint64(tag)
+	low := s.tags[group][0] ^ ones*uint64(tag)
+	high := s.tags[group][1] ^ ones*uint64(tag)
 	low = (low - ones) & ^low & (0x80 * ones)
-	high = (high - ones) & ^high & 0x80808080 // there are four
-	return low>>7 | high>>6
+	high = (high - ones) & ^high & (0x80 * ones)
+	return slotSet(low>>7 | high>>6)
 }
 
-// popSlot takes one slot out of what tagged returned, which must not be 0.
-func popSlot(set *uint64) int {
-	bit := bits.TrailingZeros64(*set)
-	*set &= *set - 1
+// first is the number of a slot in a set that is not empty.
+func (s slotSet) first() int {
+	bit := bits.TrailingZeros64(uint64(s))
 	return bit/8 + bit%8*8
 }
+
+// rest is the set without first.
+func (s slotSet) rest() slotSet { return s & (s - 1) }
