@@ -3,69 +3,76 @@ package maps
 import "math/bits"
 
 const (
-	// groupSlots is how many slots are searched at once.
-	groupSlots = 16
+	// groupSlots is how many slots share a cache line of 64 bytes with their tags.
+	groupSlots = 12
 	// groupFill is how many of them are taken on average. Fuller, and more searches
 	// have to go on to the next group.
-	groupFill = 13
+	groupFill = 10
 )
 
-// slots is an open-addressed hash table of offsets, in groups whose slots are
-// taken from the first on. It takes no more offsets than it was made for.
-//
-// A slot's tag is some more bits of the key's hash, or 0 when it is free. Tags
-// spare most looks at the keys, each of which costs a wait for memory when the
-// table is large. They lie apart from the offsets, to stay in the cache.
-type slots struct {
-	tags    [][2]uint64 // of each group, eight in a word
-	offsets [][groupSlots]uint32
+// A group is some slots of a hash table, taken from the first on. A tag is some
+// more bits of the key's hash, or 0 for a free slot. Tags spare most looks at the
+// keys, each of which costs a wait for memory when the table is large.
+type group struct {
+	tags    [2]uint64 // eight in the first word, four in the low half of the second
+	offsets [groupSlots]uint32
 }
+
+// slots is an open-addressed hash table of offsets. It takes no more of them than
+// it was made for.
+type slots []group
 
 func newSlots(n int) slots {
 	if n == 0 {
-		return slots{}
+		return nil
 	}
-	groups := n/groupFill + 1
-	return slots{tags: make([][2]uint64, groups), offsets: make([][groupSlots]uint32, groups)}
+	return make(slots, n/groupFill+1)
 }
 
 // home is the group where a hash is looked for first, and its tag.
-func (s *slots) home(hash uint64) (group int, tag uint8) {
-	hi, _ := bits.Mul64(hash, uint64(len(s.tags)))
+func (s slots) home(hash uint64) (g int, tag uint8) {
+	hi, _ := bits.Mul64(hash, uint64(len(s)))
 	return int(hi), max(uint8(hash), 1)
 }
 
 // next is the group where a search goes on after a full one.
-func (s *slots) next(group int) int {
-	if group++; group < len(s.tags) {
-		return group
+func (s slots) next(g int) int {
+	if g++; g < len(s) {
+		return g
 	}
 	return 0
 }
 
-func (s *slots) full(group int) bool { return s.tags[group][1]>>56 != 0 }
+// taken is how many slots of the group are taken.
+func (g *group) taken() int {
+	return (bits.Len64(g.tags[0])+7)/8 + (bits.Len64(g.tags[1])+7)/8
+}
 
-// put takes the first free slot of a group that is not full.
-func (s *slots) put(group int, tag uint8, offset uint32) {
-	i := bits.Len64(s.tags[group][0]) + 7
-	if i /= 8; i == 8 {
-		i += (bits.Len64(s.tags[group][1]) + 7) / 8
+func (g *group) full() bool { return g.tags[1] >= 1<<24 }
+
+// put takes a slot for a key that is not there yet.
+func (s slots) put(hash uint64, offset uint32) {
+	i, tag := s.home(hash)
+	for s[i].full() {
+		i = s.next(i)
 	}
-	s.tags[group][i/8] |= uint64(tag) << (i % 8 * 8)
-	s.offsets[group][i] = offset
+	g := &s[i]
+	slot := g.taken()
+	g.tags[slot/8] |= uint64(tag) << (slot % 8 * 8)
+	g.offsets[slot] = offset
 }
 
 // A slotSet is some slots of a group: bit 8n is slot n, and bit 8n+1 slot 8+n.
 type slotSet uint64
 
-// tagged is the slots that have a tag. It may have some others behind the first of
-// them, so keys must be compared anyway.
-func (s *slots) tagged(group int, tag uint8) slotSet {
+// tagged is the slots that have a tag. It may have some others, so keys must be
+// compared anyway.
+func (g *group) tagged(tag uint8) slotSet {
 	const ones = 0x0101010101010101
-	low := s.tags[group][0] ^ ones*uint64(tag)
-	high := s.tags[group][1] ^ ones*uint64(tag)
+	low := g.tags[0] ^ ones*uint64(tag)
+	high := g.tags[1] ^ ones*uint64(tag)
 	low = (low - ones) & ^low & (0x80 * ones)
-	high = (high - ones) & ^high & (0x80 * ones)
+	high = (high - ones) & ^high & 0x80808080
 	return slotSet(low>>7 | high>>6)
 }
 

@@ -97,21 +97,19 @@ func newText(file string, format Format, data string) *Text {
 	return &Text{file: file, format: format, data: data, seed: rand.Uint64()}
 }
 
-// find is where the entry of a key stands, or a group with room for it, with its
-// tag. There must be slots.
-func (t *Text) find(hash uint64, key string) (offset int, found bool, group int, tag uint8) {
-	group, tag = t.slots.home(hash)
-	for {
-		for set := t.slots.tagged(group, tag); set != 0; set = set.rest() {
-			offset := int(t.slots.offsets[group][set.first()])
+// find is where the entry of a key stands. There must be slots.
+func (t *Text) find(hash uint64, key string) (offset int, found bool) {
+	for g, tag := t.slots.home(hash); ; g = t.slots.next(g) {
+		group := &t.slots[g]
+		for set := group.tagged(tag); set != 0; set = set.rest() {
+			offset := int(group.offsets[set.first()])
 			if t.keyIs(offset, key) {
-				return offset, true, group, tag
+				return offset, true
 			}
 		}
-		if !t.slots.full(group) {
-			return 0, false, group, tag
+		if !group.full() {
+			return 0, false
 		}
-		group = t.slots.next(group)
 	}
 }
 
@@ -140,10 +138,10 @@ func (t *Text) keyIs(offset int, key string) bool {
 
 // Lookup answers one exact key. It never waits, and never fails.
 func (t *Text) Lookup(_ context.Context, key string) (Entry, bool, error) {
-	if len(t.slots.tags) == 0 || key == "" {
+	if len(t.slots) == 0 || key == "" {
 		return Entry{}, false, nil
 	}
-	offset, found, _, _ := t.find(foldHash(t.seed, key), key)
+	offset, found := t.find(foldHash(t.seed, key), key)
 	if !found {
 		return Entry{}, false, nil
 	}
@@ -188,7 +186,7 @@ func (t *Text) All() iter.Seq2[string, Entry] {
 		s := scanner{format: t.format}
 		s.entry = func(line, offset int, key, value string) bool {
 			if t.again > 0 {
-				if first, _, _, _ := t.find(foldHash(t.seed, key), key); first != offset {
+				if first, _ := t.find(foldHash(t.seed, key), key); first != offset {
 					return true
 				}
 			}
