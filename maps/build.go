@@ -9,7 +9,7 @@ import (
 
 const (
 	// chunkSize is how many bytes are read in one go: little enough to stay in the
-	// processor's cache, and to let others have the processor in between.
+	// processor's cache.
 	chunkSize = 1 << 16
 	// maxWorkers is how many goroutines are of use; one fills the slots alone.
 	maxWorkers = 8

@@ -11,6 +11,7 @@ type filler struct {
 	check    func(key, value string) error // may be nil
 	warnedCR bool
 	doubtful bool // check refused an entry, perhaps one that does not count
+	touched  uint64
 }
 
 // A batch is what was read from a chunk. Batches are used again.
@@ -56,6 +57,7 @@ func (b *batch) addFault(f fault) {
 
 func (f *filler) fill(b *batch) {
 	t, faults := f.text, b.faults
+	f.touch(b)
 	for _, e := range b.entries {
 		for len(faults) > 0 && faults[0].offset <= int(e.offset) {
 			t.addProblem(faults[0])
@@ -77,6 +79,15 @@ func (f *filler) fill(b *batch) {
 	}
 	t.skipped += b.skipped
 	f.doubtful = f.doubtful || b.doubtful
+}
+
+// touch has the groups that fill will look at brought into the cache: here the
+// processor can wait for many at a time.
+func (f *filler) touch(b *batch) {
+	for _, e := range b.entries {
+		g, _ := f.text.slots.home(e.hash)
+		f.touched |= f.text.slots[g].tags[0]
+	}
 }
 
 // seenAgain notes an entry whose key stands first elsewhere.

@@ -1,28 +1,25 @@
 package maps
 
-import (
-	"encoding/binary"
-	"math/bits"
-)
+import "math/bits"
 
 const (
 	// groupSlots is how many slots share a cache line of 64 bytes with their tags.
 	groupSlots = 12
 	// groupFill is how many of them are taken on average. Fuller, and more searches
 	// have to go on to the next group.
-	groupFill = 9
+	groupFill = 10
 )
 
 // A group is some slots of a hash table, taken from the first on. A tag is some
 // more bits of the key's hash, or 0 for a free slot. Tags spare most looks at the
 // keys, each of which costs a wait for memory when the table is large.
 type group struct {
-	tags    [16]uint8 // one for each slot; the rest are 0
+	tags    [2]uint64 // eight in the first word, four in the low half of the second
 	offsets [groupSlots]uint32
 }
 
-// slots is an open-addressed hash table of offsets. It takes no more than it was
-// made for.
+// slots is an open-addressed hash table of offsets. It takes no more of them than
+// it was made for.
 type slots []group
 
 func newSlots(n int) slots {
@@ -46,36 +43,44 @@ func (s slots) next(g int) int {
 	return 0
 }
 
-// put takes a free slot for a hash that is not there yet.
+// taken is how many slots of the group are taken.
+func (g *group) taken() int {
+	return (bits.Len64(g.tags[0])+7)/8 + (bits.Len64(g.tags[1])+7)/8
+}
+
+func (g *group) full() bool { return g.tags[1] >= 1<<24 }
+
+// put takes a slot for a key that is not there yet.
 func (s slots) put(hash uint64, offset uint32) {
-	g, tag := s.home(hash)
-	for s[g].full() {
-		g = s.next(g)
+	i, tag := s.home(hash)
+	for s[i].full() {
+		i = s.next(i)
 	}
-	for i, used := range s[g].tags {
-		if used == 0 {
-			s[g].tags[i], s[g].offsets[i] = tag, offset
-			return
-		}
-	}
+	g := &s[i]
+	slot := g.taken()
+	g.tags[slot/8] |= uint64(tag) << (slot % 8 * 8)
+	g.offsets[slot] = offset
 }
 
-func (g *group) full() bool { return g.tags[groupSlots-1] != 0 }
+// A slotSet is some slots of a group: bit 8n is slot n, and bit 8n+1 slot 8+n.
+type slotSet uint64
 
-// tagged says which slots have a tag, for popSlot. It may name one too many, so
-// keys must be compared anyway.
-func (g *group) tagged(tag uint8) uint64 {
+// tagged is the slots that have a tag. It may have some others, so keys must be
+// compared anyway.
+func (g *group) tagged(tag uint8) slotSet {
 	const ones = 0x0101010101010101
-	low := binary.LittleEndian.Uint64(g.tags[:8]) ^ ones*uint64(tag)
-	high := binary.LittleEndian.Uint64(g.tags[8:]) ^ ones*uint64(tag)
+	low := g.tags[0] ^ ones*uint64(tag)
+	high := g.tags[1] ^ ones*uint64(tag)
 	low = (low - ones) & ^low & (0x80 * ones)
-	high = (high - ones) & ^high & 0x80808080 // there are four
-	return low>>7 | high>>6
+	high = (high - ones) & ^high & 0x80808080
+	return slotSet(low>>7 | high>>6)
 }
 
-// popSlot takes one slot out of what tagged returned, which must not be 0.
-func popSlot(set *uint64) int {
-	bit := bits.TrailingZeros64(*set)
-	*set &= *set - 1
+// first is the number of a slot in a set that is not empty.
+func (s slotSet) first() int {
+	bit := bits.TrailingZeros64(uint64(s))
 	return bit/8 + bit%8*8
 }
+
+// rest is the set without first.
+func (s slotSet) rest() slotSet { return s & (s - 1) }

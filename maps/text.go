@@ -103,8 +103,8 @@ func newText(file string, format Format, data string) *Text {
 func (t *Text) find(hash uint64, key string) (offset int, found bool) {
 	for g, tag := t.slots.home(hash); ; g = t.slots.next(g) {
 		group := &t.slots[g]
-		for set := group.tagged(tag); set != 0; {
-			offset := int(group.offsets[popSlot(&set)])
+		for set := group.tagged(tag); set != 0; set = set.rest() {
+			offset := int(group.offsets[set.first()])
 			if t.keyIs(offset, key) {
 				return offset, true
 			}

@@ -1,7 +1,6 @@
 package maps
 
 import (
-	"runtime"
 	"sync"
 	"sync/atomic"
 )
@@ -16,7 +15,6 @@ func (m making) inOrder(n int, work func(i int, b *batch), take func(b *batch)) 
 		for i := range n {
 			work(i, &b)
 			take(&b)
-			runtime.Gosched()
 		}
 		return
 	}
@@ -52,7 +50,6 @@ func (l *line) run() {
 		}
 		l.attempt(b)
 		l.done <- b
-		runtime.Gosched()
 	}
 }
 
