@@ -2,6 +2,7 @@ package maps
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"unsafe"
 
@@ -10,17 +11,27 @@ import (
 	"gatepost/maps/lmdb"
 )
 
+// maxGrowth bounds the entries of a file by its size: in one that is damaged, or
+// made to do harm, millions of entries may share one long key.
+const maxGrowth = 4
+
+var errTooMuch = errors.New("its entries have many times the size of the file")
+
 // parseDatabase makes a snapshot of a database file of any kind. The NUL byte that
 // makemap -N and postmap end keys and values with is not part of them. A key with
 // upper case is left out with a problem: sendmail and Postfix look keys up in lower
 // case, so that they never find it.
 func parseDatabase(kind Kind, file, data string, how making) (*Text, error) {
 	upper := fault{kind: upperCase}
+	left := maxGrowth*len(data) + 1<<20
 	t, err := makePairs(file, func(yield func(key, value []byte) error) error {
 		return walkDatabase(kind, asBytes(data), func(key, value []byte) error {
 			key, hasNUL := bytes.CutSuffix(key, []byte{0})
 			if hasNUL {
 				value = bytes.TrimSuffix(value, []byte{0})
+			}
+			if left -= len(key) + len(value); left < 0 {
+				return errTooMuch
 			}
 			if !hasUpper(asString(key)) {
 				return yield(key, value)

@@ -50,7 +50,7 @@ func (s *Spec) parse(kind Kind, file, data string) (Snapshot, error) {
 	case KindDB, KindCDB, KindLMDB:
 		return snapshotOr(parseDatabase(kind, file, data, how))
 	case KindCIDR:
-		return s.checked(snapshotOr(parseNetworks(file, data)))
+		return s.checked(snapshotOr(parseNetworks(file, s.Format, data)))
 	case KindRegex:
 		return s.checked(snapshotOr(parsePatterns(file, data)))
 	}

@@ -16,7 +16,8 @@ import (
 //	192.0.2.0/24            REJECT
 //	Connect:2001:db8::/32   RELAY
 //
-// A network without /LENGTH is one address. A key that is an address, with or
+// A network without /LENGTH is one address; in a class, such as relay-domains, no
+// value is needed. A key that is an address, with or
 // without a tag, written as sendmail does (IPv6:2001:db8:0:...) or in short,
 // finds the longest network under that tag that holds it. Other keys, such as
 // the shorter 192.0.2 of sendmail's searches, find nothing.
@@ -40,16 +41,16 @@ type tagNetworks struct {
 }
 
 // parseNetworks reads a cidr map. Any line that is not one refuses the file.
-func parseNetworks(file, data string) (*Networks, error) {
+func parseNetworks(file string, format Format, data string) (*Networks, error) {
 	n := &Networks{file: file, size: int64(len(data)), byTag: map[string]*tagNetworks{}}
 	err := strictLines(file, data, func(line int, text string) error {
 		end := keyEnd(text, FormatAccess)
 		key, value := foldLower(text[:end]), trimBlanks(text[end:])
-		tag, network, err := parseNetwork(key)
+		tag, network, err := ParseNetwork(key)
 		switch {
 		case err != nil:
 			return err
-		case value == "":
+		case value == "" && format != FormatClass:
 			return fmt.Errorf("network %s has no value", text[:end])
 		}
 		if first, seen := n.add(tag, network, len(n.lines)); seen {
@@ -90,8 +91,9 @@ func strictLines(file, data string, f func(line int, text string) error) error {
 	return nil
 }
 
-// parseNetwork reads [TAG:]ADDRESS[/LENGTH].
-func parseNetwork(key string) (tag string, network netip.Prefix, err error) {
+// ParseNetwork reads a key of a cidr map in lower case, [TAG:]ADDRESS[/LENGTH]. tag
+// has its colon, and is "" without one.
+func ParseNetwork(key string) (tag string, network netip.Prefix, err error) {
 	rest := key
 	if _, err := parseAddr(rest); err != nil {
 		if i := strings.IndexByte(key, ':'); i > 0 && isWord(key[:i]) && key[:i] != "ipv6" {
@@ -187,6 +189,27 @@ func cutAddr(key string) (tag string, addr netip.Addr, ok bool) {
 	}
 	p, err := parseAddr(key)
 	return "", p.Addr().Unmap(), err == nil && p.IsSingleIP()
+}
+
+// Covers tells whether a network with more than so many bits, under any tag, holds
+// all of p.
+func (n *Networks) Covers(p netip.Prefix, longer int) bool {
+	for _, t := range n.byTag {
+		lengths := t.lengths[0]
+		if p.Addr().Is6() {
+			lengths = t.lengths[1]
+		}
+		for _, bits := range lengths {
+			if bits <= longer || bits > p.Bits() {
+				continue
+			}
+			around, err := p.Addr().Prefix(bits)
+			if _, found := t.lines[around]; found && err == nil {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func (n *Networks) entry(i int) Entry {

@@ -20,7 +20,7 @@ func lookupText(t testing.TB, m Map, key string) string {
 }
 
 func TestNetworks(t *testing.T) {
-	n, err := parseNetworks("/n", strings.Join([]string{
+	n, err := parseNetworks("/n", FormatAccess, strings.Join([]string{
 		"# networks", "",
 		"192.0.2.0/24\t\tREJECT",
 		"192.0.2.128/25 OK",
@@ -78,7 +78,7 @@ func TestNetworksRefused(t *testing.T) {
 		"spam.example REJECT":             `/n:1: "spam.example" is no network, expected an address with or without /LENGTH and a tag, such as 192.0.2.0/24 or Connect:2001:db8::/32`,
 		"192.0.2.1 O\x00K":                `/n:1: NUL byte, this is no text file`,
 	} {
-		if _, err := parseNetworks("/n", text); err == nil || err.Error() != want {
+		if _, err := parseNetworks("/n", FormatAccess, text); err == nil || err.Error() != want {
 			t.Errorf("%q gave %v, want %s", text, err, want)
 		}
 	}
@@ -89,13 +89,13 @@ func FuzzNetworks(f *testing.F) {
 	f.Add("0.0.0.0/0 x\n::/0 y", "::ffff:1.2.3.4")
 	f.Add("a:1.2.3.4 x", "a:1.2.3.4")
 	f.Fuzz(func(t *testing.T, text, key string) {
-		n, err := parseNetworks("/n", text)
+		n, err := parseNetworks("/n", FormatAccess, text)
 		if err != nil {
 			return
 		}
 		lookupText(t, n, key)
 		for k, e := range n.All() {
-			tag, p, err := parseNetwork(k)
+			tag, p, err := ParseNetwork(k)
 			if err != nil {
 				t.Fatalf("key %q is no network: %v", k, err)
 			}

@@ -179,6 +179,8 @@ func (r *checkReport) prove(ctx context.Context, in *lint.Input) {
 	switch {
 	case len(result.Witnesses) > 0:
 		r.proof = "open relay"
+	case result.Unknown:
+		r.proof = fmt.Sprintf("no open relay found, but what a table on a server or a regular expression lets pass is not known (%d sessions of strangers tried)", result.Sessions)
 	case result.Complete:
 		r.proof = fmt.Sprintf("no open relay (%d sessions of strangers tried)", result.Sessions)
 	default:

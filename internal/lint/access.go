@@ -11,7 +11,7 @@ func (c *collector) access() {
 	if c.in.Access.Text == nil {
 		return
 	}
-	for key, e := range c.in.Access.Text.All() {
+	for key, e := range words(c.in.Access.Text) {
 		c.entry(parseKey(key), e)
 	}
 }

@@ -11,7 +11,7 @@ func (c *collector) relayDomains() {
 	if c.in.RelayDomains.Text == nil || c.unusedRelayDomains() {
 		return
 	}
-	for word, e := range c.in.RelayDomains.Text.All() {
+	for word, e := range words(c.in.RelayDomains.Text) {
 		if why := c.relayMismatch(word); why != "" {
 			c.add(e.Source, "entry that can never match", "%q in relay-domains never matches: %s", word, why)
 			continue
@@ -47,7 +47,7 @@ func (c *collector) localHostNames() {
 	if c.in.LocalHostNames.Text == nil {
 		return
 	}
-	for word, e := range c.in.LocalHostNames.Text.All() {
+	for word, e := range words(c.in.LocalHostNames.Text) {
 		if why := localMismatch(word); why != "" {
 			c.add(e.Source, "entry that can never match", "%q in local-host-names never matches: %s", word, why)
 		}

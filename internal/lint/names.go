@@ -84,7 +84,7 @@ func nameJobs(in *Input) []nameJob {
 		if class.table.Text == nil {
 			continue
 		}
-		for word, e := range class.table.Text.All() {
+		for word, e := range words(class.table.Text) {
 			name := strings.TrimPrefix(word, ".")
 			if askable(name) && (name == word || class.where == "relay-domains") {
 				jobs = append(jobs, nameJob{name: name, where: class.where, source: e.Source})
@@ -95,7 +95,7 @@ func nameJobs(in *Input) []nameJob {
 		}
 	}
 	if in.Access.Text != nil {
-		for key, e := range in.Access.Text.All() {
+		for key, e := range words(in.Access.Text) {
 			if len(jobs) >= maxNames {
 				break
 			}

@@ -13,7 +13,8 @@ import (
 type Result struct {
 	Witnesses []Witness // each by another rule or entry, at most ten; none: no open relay was found
 	Sessions  int       // how many were tried
-	Complete  bool      // all were tried; false when ctx ended or the tables have too many entries that matter
+	Complete  bool      // all were tried; false when ctx ended, the tables have too many entries that matter, or Unknown
+	Unknown   bool      // there are tables whose entries cannot be listed: of servers, and expressions
 }
 
 // maxWitnesses is how many ways to relay are shown.
@@ -21,16 +22,18 @@ const maxWitnesses = 10
 
 // OpenRelay searches the policy for sessions by which an unauthenticated stranger
 // can relay to a stranger: by asking it about made-up sessions that between them
-// reach every rule that can permit. The tables of c must be *maps.Text, or have
-// their method All. Nothing is asked of the network: c.Resolver is not used. An
-// error is a fault of c; when ctx ends the result is what was found until then.
+// reach every rule that can permit. Nothing is asked of the network: c.Resolver is
+// not used, and a map on a server counts as empty. An error is a fault of c; when
+// ctx ends the result is what was found until then.
 func OpenRelay(ctx context.Context, c policy.Config) (Result, error) {
+	c, known := listed(c)
 	s, err := newSearch(c)
 	if err != nil {
 		return Result{}, err
 	}
 	s.run(ctx)
-	s.result.Complete = s.result.Complete && ctx.Err() == nil
+	s.result.Complete = s.result.Complete && ctx.Err() == nil && known
+	s.result.Unknown = !known
 	return s.result, nil
 }
 

@@ -104,7 +104,7 @@ func (c *collector) refusesAddresses() bool {
 }
 
 func (c *collector) findRefused() bool {
-	for key, e := range c.in.Access.Text.All() {
+	for key, e := range words(c.in.Access.Text) {
 		k := parseKey(key)
 		if (k.tag == "" || k.tag == tagConnect) && k.kind() == kindNet && !mayPermit(e.Value) {
 			return true

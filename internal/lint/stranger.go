@@ -21,12 +21,15 @@ type naming struct {
 
 	virtual           []maps.Map
 	trusted, spammers maps.Map // may be nil
+
+	networks []*maps.Networks
 }
 
 func newNaming(c *policy.Config) *naming {
 	return &naming{
-		access: c.Access, relay: c.RelayDomains, local: c.LocalHostNames, own: c.OwnDomains,
-		virtual: c.VirtualHosts, trusted: c.Trusted, spammers: c.Spammers,
+		access: maps.Chain(keyed(c.Access)), relay: keyedAll(c.RelayDomains), local: keyedAll(c.LocalHostNames), own: c.OwnDomains,
+		virtual: keyedAll(c.VirtualHosts), trusted: maps.Chain(keyed(c.Trusted)), spammers: maps.Chain(keyed(c.Spammers)),
+		networks: networks(append([]maps.Map{c.Access}, c.RelayDomains...)...),
 	}
 }
 
@@ -101,7 +104,7 @@ func (n *naming) net(p prefix) bool {
 	if p.v6 {
 		separator = ":"
 	}
-	return n.entry(word) || n.entry("["+word+"]") || hasAny(n.relay, word+separator) || n.trustsNet(p)
+	return n.entry(word) || n.entry("["+word+"]") || hasAny(n.relay, word+separator) || n.trustsNet(p) || n.covered(p)
 }
 
 // strangeName makes up a host name below entry, or anywhere with entry "", that no

@@ -1,7 +1,6 @@
 package lint
 
 import (
-	"iter"
 	"slices"
 	"strings"
 
@@ -46,19 +45,6 @@ func newWanted(f *policy.Features) wanted {
 	}
 }
 
-// walker is a table whose entries can be listed. Others hold no entries of the
-// administrator's.
-type walker interface {
-	All() iter.Seq2[string, maps.Entry]
-}
-
-func words(m maps.Map) iter.Seq2[string, maps.Entry] {
-	if w, ok := m.(walker); ok {
-		return w.All()
-	}
-	return func(func(string, maps.Entry) bool) {}
-}
-
 // newSurvey reads the tables of a policy. Keys and members come in lower case.
 func newSurvey(c *policy.Config) *survey {
 	s := &survey{wanted: newWanted(&c.Features)}
@@ -88,7 +74,27 @@ func newSurvey(c *policy.Config) *survey {
 	for key := range words(c.Trusted) {
 		s.trusted(key)
 	}
+	s.networks(c)
 	return s
+}
+
+// networks takes the networks of cidr maps by which a client may be let in.
+func (s *survey) networks(c *policy.Config) {
+	for _, one := range networks(c.Access) {
+		for key, e := range one.All() {
+			tag, n, err := maps.ParseNetwork(key)
+			if err == nil && (tag == "" || tag == tagConnect) && mayPermit(e.Value) {
+				s.network(n)
+			}
+		}
+	}
+	for _, one := range networks(c.RelayDomains...) {
+		for key := range one.All() {
+			if tag, n, err := maps.ParseNetwork(key); err == nil && tag == "" {
+				s.network(n)
+			}
+		}
+	}
 }
 
 // trusted takes a key of the trusted table.

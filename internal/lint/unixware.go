@@ -13,7 +13,7 @@ func (c *collector) trusted() {
 	if c.in.Trusted.Text == nil {
 		return
 	}
-	for key, e := range c.in.Trusted.Text.All() {
+	for key, e := range words(c.in.Trusted.Text) {
 		switch below, wild := strings.CutPrefix(key, "*."); {
 		case key == "*.*.*.*":
 			c.risk(e.Source, "RELAY on too much", "broad_relay", "%s in the trusted table is for every IPv4 address there is; write the networks that are yours", key)
@@ -30,7 +30,7 @@ func (c *collector) spammers() {
 	if c.in.Spammers.Text == nil {
 		return
 	}
-	for key, e := range c.in.Spammers.Text.All() {
+	for key, e := range words(c.in.Spammers.Text) {
 		if why := c.spammerMismatch(key); why != "" {
 			c.add(e.Source, "entry that can never match", "%q in the spammers table never matches: %s", key, why)
 			continue
@@ -67,7 +67,7 @@ func (c *collector) virtualHosts() {
 	if c.in.VirtualHosts.Text == nil {
 		return
 	}
-	for word, e := range c.in.VirtualHosts.Text.All() {
+	for word, e := range words(c.in.VirtualHosts.Text) {
 		if why := localMismatch(word); why != "" {
 			c.add(e.Source, "entry that can never match", "%q in virtual-hosts never matches: %s", word, why)
 		}
@@ -83,7 +83,7 @@ func (c *collector) unusedRelayDomains() bool {
 	if !c.in.Config.UnixWare() {
 		return false
 	}
-	for _, e := range c.in.RelayDomains.Text.All() {
+	for _, e := range words(c.in.RelayDomains.Text) {
 		c.add(e.Source, checkUnused, "with check_rcpt = \"unixware\" nothing is relayed for the sake of relay-domains; clients that may relay stand in the trusted table, domains of ours in local-host-names or virtual_hosts")
 		break
 	}
