@@ -5,9 +5,11 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -266,11 +268,44 @@ func TestYieldEndsWalk(t *testing.T) {
 	}
 }
 
+// FuzzWalk walks over any bytes; the first are small databases.
 func FuzzWalk(f *testing.F) {
-	for _, data := range databases(f) {
-		f.Add(data)
+	for _, kind := range []Kind{Hash, Btree} {
+		for _, records := range [][]Record{
+			nil,
+			{{[]byte("a"), []byte("1")}, {[]byte("b"), bytes.Repeat([]byte("2"), 600)}},
+			{{[]byte("a"), []byte("1")}, {[]byte("a"), []byte("2")}},
+			{{[]byte("a"), []byte("1")}, {[]byte("a"), bytes.Repeat([]byte("2"), 200)}},
+		} {
+			var file bytes.Buffer
+			if err := Write(&file, kind, records, Options{PageSize: 512, Duplicates: true}); err != nil {
+				f.Fatal(err)
+			}
+			f.Add(file.Bytes())
+		}
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
+		if err := walkBounded(data); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// FuzzEdits walks over the files of testdata with some bytes changed. Each four bytes of
+// edits are a place and what to put there.
+func FuzzEdits(f *testing.F) {
+	files := databases(f)
+	names := slices.Sorted(maps.Keys(files))
+	for i := range names {
+		f.Add(uint8(i), []byte{0x10, 0x02, 1, 0})                      // the next page of page 1
+		f.Add(uint8(i), []byte{0x14, 0x02, 0xff, 0, 0x1a, 0x02, 1, 2}) // its entries, the first offset
+	}
+	f.Fuzz(func(t *testing.T, file uint8, edits []byte) {
+		data := bytes.Clone(files[names[int(file)%len(names)]])
+		for ; len(edits) >= 4; edits = edits[4:] {
+			at := int(le.Uint16(edits)) % (len(data) - 1)
+			copy(data[at:], edits[2:4])
+		}
 		if err := walkBounded(data); err != nil {
 			t.Fatal(err)
 		}
