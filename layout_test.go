@@ -24,6 +24,7 @@ var allowedImports = map[string][]string{
 	"policy":            {"policy/dnsbl", "maps", "internal/dns", "internal/smtp"},
 	"policy/dnsbl":      {"internal/dns"},
 	"maps":              {"maps/bdb"},
+	"maps/bdb":          {},
 	"internal/dns":      {},
 	"internal/smtp":     {},
 	"internal/clients":  {},

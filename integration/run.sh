@@ -131,6 +131,10 @@ mkdir -m 755 "$state/etc" "$state/run"
 mkdir -m 777 "$state/sink"
 chmod 755 "$state"; chmod 777 "$state/sink"
 
+say "Berkeley DB files of other programs, and ours read by them"
+maps/bdb/testdata/peers.sh "$state/peers" || fail "cannot get makemap and postmap"
+GATEPOST_PEERS=$state/peers go test -tags integration -count=1 ./maps/bdb/... "$@"
+
 base_image
 build_images
 say "building gatepost-milter"
