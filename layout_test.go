@@ -25,6 +25,7 @@ var allowedImports = map[string][]string{
 	"policy":            {"policy/dnsbl", "maps", "internal/dns", "internal/smtp"},
 	"policy/dnsbl":      {"internal/dns"},
 	"maps":              {"maps/bdb", "maps/cdb", "maps/lmdb", "maps/socketmap", "maps/redis", "maps/ldap"},
+	"maps/bdb":          {},
 	"maps/cdb":          {},
 	"maps/lmdb":         {},
 	"maps/socketmap":    {},
@@ -35,6 +36,7 @@ var allowedImports = map[string][]string{
 	"internal/clients":  {},
 	"internal/config":   {"internal/smtp"},
 	"integration":       {"internal/dns", "internal/dns/dnsfake", "internal/smtp", "milter/miltertest"},
+	"bench":             {"maps", "policy"},
 	"examples":          {"milter/miltertest"},
 }
 

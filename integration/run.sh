@@ -143,9 +143,9 @@ mkdir -m 755 "$state/etc" "$state/run"
 mkdir -m 777 "$state/sink"
 chmod 755 "$state"; chmod 777 "$state/sink"
 
-say "unpacking postmap"
-integration/postmap.sh "$state/postmap" >"$state/postmap.log" 2>&1 || { tail -n 20 "$state/postmap.log" >&2; fail "cannot unpack postmap"; }
-export GATEPOST_POSTMAP=$state/postmap/postmap
+say "unpacking makemap and postmap"
+integration/peers.sh "$state/peers" >"$state/peers.log" 2>&1 || { tail -n 20 "$state/peers.log" >&2; fail "cannot unpack makemap and postmap"; }
+export GATEPOST_PEERS=$state/peers GATEPOST_POSTMAP=$state/peers/postmap
 base_image
 build_images
 say "building gatepost-milter"

@@ -204,7 +204,7 @@ func (d *DB) geometry(version uint32) error {
 		oldest = 8
 	}
 	if version < oldest || version > newest {
-		return fmt.Errorf("Berkeley DB %v version %d cannot be read, only %d to %d", d.kind, version, oldest, newest)
+		return fmt.Errorf("%v version %d of Berkeley DB cannot be read, only %d to %d", d.kind, version, oldest, newest)
 	}
 	size := d.u32(d.data[metaPageSize:])
 	if size < minPageSize || size > maxPageSize || bits.OnesCount32(size) != 1 {

@@ -5,9 +5,11 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -101,8 +103,8 @@ func TestRefused(t *testing.T) {
 		"recno":         {readFile(t, "testdata/refused/recno.db"), "a Berkeley DB recno database"},
 		"queue":         {readFile(t, "testdata/refused/queue.db"), "a Berkeley DB queue"},
 		"heap":          {put32(hash, metaMagic, magicHeap), "a Berkeley DB heap"},
-		"version 6":     {put32(hash, metaVersion, 6), "hash version 6 cannot be read, only 7 to 10"},
-		"version 7":     {put32(btree, metaVersion, 7), "btree version 7 cannot be read, only 8 to 10"},
+		"version 6":     {put32(hash, metaVersion, 6), "hash version 6 of Berkeley DB cannot be read, only 7 to 10"},
+		"version 7":     {put32(btree, metaVersion, 7), "btree version 7 of Berkeley DB cannot be read, only 8 to 10"},
 		"page size":     {put32(hash, metaPageSize, 513), "page 0: 513 is no page size"},
 		"page size 0":   {put32(hash, metaPageSize, 0), "page 0: 0 is no page size"},
 		"partitions":    {put32(hash, metaParts, 2), "a partitioned Berkeley DB database"},
@@ -266,11 +268,44 @@ func TestYieldEndsWalk(t *testing.T) {
 	}
 }
 
+// FuzzWalk walks over any bytes; the first are small databases.
 func FuzzWalk(f *testing.F) {
-	for _, data := range databases(f) {
-		f.Add(data)
+	for _, kind := range []Kind{Hash, Btree} {
+		for _, records := range [][]Record{
+			nil,
+			{{[]byte("a"), []byte("1")}, {[]byte("b"), bytes.Repeat([]byte("2"), 600)}},
+			{{[]byte("a"), []byte("1")}, {[]byte("a"), []byte("2")}},
+			{{[]byte("a"), []byte("1")}, {[]byte("a"), bytes.Repeat([]byte("2"), 200)}},
+		} {
+			var file bytes.Buffer
+			if err := Write(&file, kind, records, Options{PageSize: 512, Duplicates: true}); err != nil {
+				f.Fatal(err)
+			}
+			f.Add(file.Bytes())
+		}
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
+		if err := walkBounded(data); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// FuzzEdits walks over the files of testdata with some bytes changed. Each four bytes of
+// edits are a place and what to put there.
+func FuzzEdits(f *testing.F) {
+	files := databases(f)
+	names := slices.Sorted(maps.Keys(files))
+	for i := range names {
+		f.Add(uint8(i), []byte{0x10, 0x02, 1, 0})                      // the next page of page 1
+		f.Add(uint8(i), []byte{0x14, 0x02, 0xff, 0, 0x1a, 0x02, 1, 2}) // its entries, the first offset
+	}
+	f.Fuzz(func(t *testing.T, file uint8, edits []byte) {
+		data := bytes.Clone(files[names[int(file)%len(names)]])
+		for ; len(edits) >= 4; edits = edits[4:] {
+			at := int(le.Uint16(edits)) % (len(data) - 1)
+			copy(data[at:], edits[2:4])
+		}
 		if err := walkBounded(data); err != nil {
 			t.Fatal(err)
 		}

@@ -16,7 +16,7 @@ import (
 )
 
 // Needs the command cdb of tinycdb, and in GATEPOST_POSTMAP a postmap with cdb tables;
-// integration/postmap.sh brings both.
+// integration/peers.sh brings both.
 
 const peerEntries = 300_000
 
@@ -36,7 +36,7 @@ func postmap(t *testing.T) string {
 	t.Helper()
 	path := os.Getenv("GATEPOST_POSTMAP")
 	if path == "" {
-		t.Fatal("GATEPOST_POSTMAP is not set; see integration/postmap.sh")
+		t.Fatal("GATEPOST_POSTMAP is not set; see integration/peers.sh")
 	}
 	return path
 }

@@ -14,11 +14,11 @@ import (
 
 // TestPeers has Postfix's own client ask the server of the tests, which must
 // understand it, and compares its answers with ours. It needs in GATEPOST_POSTMAP a
-// postmap; integration/postmap.sh brings it.
+// postmap; integration/peers.sh brings it.
 func TestPeers(t *testing.T) {
 	postmap := os.Getenv("GATEPOST_POSTMAP")
 	if postmap == "" {
-		t.Fatal("GATEPOST_POSTMAP is not set; see integration/postmap.sh")
+		t.Fatal("GATEPOST_POSTMAP is not set; see integration/peers.sh")
 	}
 	for _, network := range []string{"unix", "tcp"} {
 		s := start(t, network, serveTable)

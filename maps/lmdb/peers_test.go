@@ -16,7 +16,7 @@ import (
 )
 
 // Needs mdb_dump and mdb_copy of lmdb-utils, and in GATEPOST_POSTMAP a postmap with lmdb
-// tables; integration/postmap.sh brings them.
+// tables; integration/peers.sh brings them.
 
 const peerEntries = 300_000
 
@@ -36,7 +36,7 @@ func runPostmap(t *testing.T, table string, entries []record) {
 	t.Helper()
 	path := os.Getenv("GATEPOST_POSTMAP")
 	if path == "" {
-		t.Fatal("GATEPOST_POSTMAP is not set; see integration/postmap.sh")
+		t.Fatal("GATEPOST_POSTMAP is not set; see integration/peers.sh")
 	}
 	var text bytes.Buffer
 	for _, e := range entries {
