@@ -38,10 +38,14 @@ func recipientAtThisHost(ctx context.Context, q *inquiry) (outcome, error) {
 	return permitIf(ours), err
 }
 
-// isAtHost tells whether a domain is in class w, or ends in class m.
+// isAtHost tells whether a domain is in class w, or ends in class m. A host that is
+// named example.com has com for its domain, which is everybody's and does not count.
 func (q *inquiry) isAtHost(ctx context.Context, domain string) (bool, error) {
 	if local, err := q.isLocal(ctx, domain); local || err != nil {
 		return local, err
+	}
+	if !strings.Contains(q.policy.domain, ".") {
+		return false, nil
 	}
 	return q.endsIn(ctx, &q.policy.ownDomains, domain)
 }

@@ -104,6 +104,18 @@ func TestUnixWareThisHost(t *testing.T) {
 }
 
 // TestUnixWareOptions: what else the configuration can say about the check.
+// TestUnixWareShortDomain: a domain of one label is everybody's.
+func TestUnixWareShortDomain(t *testing.T) {
+	p := engine(t, func(c *policy.Config) {
+		unixware(t)(c)
+		c.HostName, c.Domain = "example.com", "com"
+		c.OwnDomains = []maps.Map{maps.NewClass("this host", []string{"com"})}
+	})
+	if got, want := rcpt(p, facts("203.0.113.9", "", "<>", "<u@shop.com>")), relayMail("[203.0.113.9]", "shop.com"); got != want {
+		t.Errorf("a recipient below the own domain com: %s, want %s", got, want)
+	}
+}
+
 func TestUnixWareOptions(t *testing.T) {
 	const stranger = "203.0.113.9"
 	with := func(change func(*policy.Config)) *policy.Policy {
