@@ -30,6 +30,7 @@ var allowedImports = map[string][]string{
 	"internal/config":   {"internal/smtp"},
 	"integration":       {"internal/dns", "internal/dns/dnsfake", "internal/smtp", "milter/miltertest"},
 	"examples":          {"milter/miltertest"},
+	"bench":             {"maps", "policy"},
 }
 
 func TestImportDirections(t *testing.T) {

@@ -115,7 +115,7 @@ func unquote(s string) string { return strings.ReplaceAll(s, `"`, "") }
 // a reply code outside of 4xx and 5xx. Keys with tags of other uses (Spam:,
 // GreetPause:, TLS_Clt: ...) are not looked at. key is in lower case.
 func CheckAccess(key, val string) error {
-	if t, _, tagged := strings.Cut(key, ":"); tagged && t != "connect" && t != "from" && t != "to" && t != "ipv6" {
+	if !checked(key) {
 		return nil
 	}
 	v := normalise(val)
@@ -128,4 +128,10 @@ func CheckAccess(key, val string) error {
 		return fmt.Errorf("value %q: %w; expected OK, RELAY, REJECT, DISCARD, SKIP, QUARANTINE:text or ERROR:d.s.n:4xx or 5xx text", val, err)
 	}
 	return nil
+}
+
+// checked tells whether CheckAccess looks at the value of a key.
+func checked(key string) bool {
+	t, _, tagged := strings.Cut(key, ":")
+	return !tagged || t == "connect" || t == "from" || t == "to" || t == "ipv6"
 }
