@@ -22,8 +22,8 @@ func AccessCheck() func(key, val string) error {
 		}
 		// A tag of other uses is good with any value, and says nothing of this one.
 		if slot.Load() == nil && checked(key) {
-			val = strings.Clone(val) // not to keep the table's whole text
-			slot.CompareAndSwap(nil, &val)
+			own := strings.Clone(val) // not to keep the table's whole text
+			slot.CompareAndSwap(nil, &own)
 		}
 		return nil
 	}

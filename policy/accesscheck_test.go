@@ -30,3 +30,10 @@ func TestAccessCheck(t *testing.T) {
 	}
 	all.Wait()
 }
+
+func TestAccessCheckAllocatesNothing(t *testing.T) {
+	check := AccessCheck()
+	if n := testing.AllocsPerRun(100, func() { _ = check("connect:192.0.2.1", "ERROR:5.7.1:550 no") }); n != 0 {
+		t.Errorf("a value seen before allocates %v times, want 0", n)
+	}
+}
