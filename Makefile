@@ -41,8 +41,11 @@ fuzz:
 		done; \
 	done
 
+# Go benchmarks, then a million lines beside libdb and tinycdb (needs cc, and their
+# headers or apt-get).
 bench:
 	$(GO) test -run '^$$' -bench . -benchmem ./policy ./maps ./milter
+	$(GO) run ./bench/tables
 
 integration: build
 	integration/run.sh

@@ -36,8 +36,8 @@ var allowedImports = map[string][]string{
 	"internal/clients":  {},
 	"internal/config":   {"internal/smtp"},
 	"integration":       {"internal/dns", "internal/dns/dnsfake", "internal/smtp", "milter/miltertest"},
-	"bench":             {"maps", "policy"},
 	"examples":          {"milter/miltertest"},
+	"bench":             {"maps", "policy"},
 }
 
 func TestImportDirections(t *testing.T) {

@@ -1,6 +1,7 @@
 package maps
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"math/rand/v2"
@@ -34,6 +35,19 @@ func million() (text []byte, hits, misses []string) {
 	return text, hits, misses
 }
 
+// pairsOf yields the keys and values of an access table.
+func pairsOf(text []byte) func(func(key, value []byte) error) error {
+	return func(yield func(key, value []byte) error) error {
+		for line := range bytes.Lines(text) {
+			key, value, _ := bytes.Cut(line[:len(line)-1], []byte("\t"))
+			if err := yield(key, value); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+}
+
 func BenchmarkMillion(b *testing.B) {
 	text, hits, misses := million()
 	table, _, err := Parse("/f", FormatAccess, text)
@@ -45,6 +59,15 @@ func BenchmarkMillion(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
 			if _, _, err := Parse("/f", FormatAccess, text); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("pairs", func(b *testing.B) {
+		b.SetBytes(int64(len(text)))
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := NewPairs("/f", pairsOf(text)); err != nil {
 				b.Fatal(err)
 			}
 		}

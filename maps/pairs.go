@@ -27,7 +27,10 @@ func makePairs(file string, walk func(yield func(key, value []byte) error) error
 		return nil, err
 	}
 	t := newText(file, formatPairs, p.join())
-	return t, t.build(p.chunks, how)
+	if err := t.build(p.chunks, how); err != nil {
+		return nil, err
+	}
+	return t, nil
 }
 
 // pairs collects the pairs of a database: for each one the length of the key, the

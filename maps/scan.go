@@ -137,6 +137,18 @@ func keyEnd(text string, format Format) int {
 	return len(text)
 }
 
+// hasKeyEnd tells whether text is more than a key or word.
+func hasKeyEnd(text string, format Format) bool {
+	if len(text) < 8 {
+		return keyEnd(text, format) < len(text)
+	}
+	few := below8(load8(text[len(text)-8:]), '#'+1)
+	for rest := text; len(rest) > 8; rest = rest[8:] {
+		few |= below8(load8(rest), '#'+1)
+	}
+	return few != 0 && keyEnd(text, format) < len(text)
+}
+
 func endsKey(c byte, format Format) bool {
 	return isBlank(c) || c == '#' && format == FormatClass
 }

@@ -131,11 +131,11 @@ func (t *Text) keyIs(offset int, key string) bool {
 		return foldEqual(stored, key)
 	}
 	rest := t.data[offset:]
-	if len(rest) < len(key) || !foldEqual(rest[:len(key)], key) {
+	if len(rest) < len(key) || len(rest) > len(key) && !endsKey(rest[len(key)], t.format) {
 		return false
 	}
 	// "Connect: 1.2.3.4" as a key must not match its own line beyond "Connect:".
-	return (len(rest) == len(key) || endsKey(rest[len(key)], t.format)) && keyEnd(key, t.format) == len(key)
+	return foldEqual(rest[:len(key)], key) && !hasKeyEnd(key, t.format)
 }
 
 // Lookup answers one exact key. It never waits, and never fails.

@@ -18,21 +18,21 @@ func (m making) inOrder(n int, work func(i int, b *batch), take func(b *batch)) 
 		}
 		return
 	}
-	l := line{work: work, free: make(chan *batch, 2*workers), done: make(chan *batch, 2*workers), n: n}
-	for range cap(l.free) {
-		l.free <- &batch{}
+	c := conveyor{work: work, free: make(chan *batch, 2*workers), done: make(chan *batch, 2*workers), n: n}
+	for range cap(c.free) {
+		c.free <- &batch{}
 	}
 	var crew sync.WaitGroup
 	defer crew.Wait()
-	defer close(l.free)
+	defer close(c.free)
 	for range workers {
-		crew.Go(l.run)
+		crew.Go(c.run)
 	}
-	l.deliver(take)
+	c.deliver(take)
 }
 
-// A line of production: free batches go to the workers, done ones come back.
-type line struct {
+// A conveyor has free batches go to the workers, and done ones come back.
+type conveyor struct {
 	n    int
 	next atomic.Int64
 	work func(i int, b *batch)
@@ -42,28 +42,28 @@ type line struct {
 
 // run has one worker do work. It takes a batch before a number, so that the lowest
 // number in work can always be done.
-func (l *line) run() {
-	for b := range l.free {
-		b.number = int(l.next.Add(1)) - 1
-		if b.number >= l.n {
+func (c *conveyor) run() {
+	for b := range c.free {
+		b.number = int(c.next.Add(1)) - 1
+		if b.number >= c.n {
 			return
 		}
-		l.attempt(b)
-		l.done <- b
+		c.attempt(b)
+		c.done <- b
 	}
 }
 
-func (l *line) attempt(b *batch) {
+func (c *conveyor) attempt(b *batch) {
 	defer func() { b.panicked = recover() }()
-	l.work(b.number, b)
+	c.work(b.number, b)
 }
 
 // deliver takes the batches in their order, and gives them free again.
-func (l *line) deliver(take func(b *batch)) {
+func (c *conveyor) deliver(take func(b *batch)) {
 	early := map[int]*batch{}
-	for i := range l.n {
+	for i := range c.n {
 		for early[i] == nil {
-			b := <-l.done
+			b := <-c.done
 			early[b.number] = b
 		}
 		b := early[i]
@@ -72,6 +72,6 @@ func (l *line) deliver(take func(b *batch)) {
 			panic(b.panicked)
 		}
 		take(b)
-		l.free <- b
+		c.free <- b
 	}
 }

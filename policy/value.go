@@ -116,7 +116,7 @@ func unquote(s string) string { return strings.ReplaceAll(s, `"`, "") }
 // GreetPause:, TLS_Clt: ...) are not looked at. key is in lower case; a regular
 // expression may stand for any key.
 func CheckAccess(key, val string) error {
-	if t, _, tagged := strings.Cut(key, ":"); tagged && !strings.HasPrefix(key, "/") && t != "connect" && t != "from" && t != "to" && t != "ipv6" {
+	if !checked(key) {
 		return nil
 	}
 	return checkValue(val)
@@ -136,4 +136,10 @@ func checkValue(val string) error {
 		return fmt.Errorf("value %q: %w; expected OK, RELAY, REJECT, DISCARD, SKIP, QUARANTINE:text or ERROR:d.s.n:4xx or 5xx text", val, err)
 	}
 	return nil
+}
+
+// checked tells whether CheckAccess looks at the value of a key.
+func checked(key string) bool {
+	t, _, tagged := strings.Cut(key, ":")
+	return !tagged || strings.HasPrefix(key, "/") || t == "connect" || t == "from" || t == "to" || t == "ipv6"
 }

@@ -23,7 +23,7 @@ import (
 
 // openAccess opens a text as the milter opens its access table.
 func openAccess(path string) (*maps.Table, error) {
-	spec := maps.Spec{Name: "access", Path: path, Format: maps.FormatAccess, Check: policy.CheckAccess}
+	spec := maps.Spec{Name: "access", Path: path, Format: maps.FormatAccess, Check: policy.AccessCheck()}
 	return maps.Open(spec, slog.New(slog.DiscardHandler))
 }
 

@@ -62,7 +62,7 @@ func (s *state) openTables(old *state, log *slog.Logger) (err error) {
 		used bool
 		spec tableSpec
 	}{
-		{&s.access, old.access, s.cfg.Features.AccessDB, tableSpec{"access", t.Access, maps.FormatAccess, policy.CheckAccess}},
+		{&s.access, old.access, s.cfg.Features.AccessDB, tableSpec{"access", t.Access, maps.FormatAccess, policy.AccessCheck()}},
 		{&s.relay, old.relay, true, tableSpec{"relay_domains", t.RelayDomains, maps.FormatClass, nil}},
 		{&s.local, old.local, true, tableSpec{"local_host_names", t.LocalHostNames, maps.FormatClass, nil}},
 		{&s.trusted, old.trusted, s.cfg.UsesTrusted(), tableSpec{"trusted", t.Trusted, maps.FormatAccess, policy.CheckTrusted}},
