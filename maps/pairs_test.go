@@ -216,8 +216,8 @@ func TestMakingChecks(t *testing.T) {
 			}
 		}
 		_, err := makePairs("/f", walkOver([]pair{{"a", "OK"}, {"B", "BAD"}}), how)
-		if err == nil || err.Error() != "/f: bad b" {
-			t.Errorf("pairs: error %v, want /f: bad b", err)
+		if err == nil || err.Error() != "/f: key b: bad b" {
+			t.Errorf("pairs: error %v, want /f: key b: bad b", err)
 		}
 	}
 }
