@@ -7,7 +7,7 @@ const (
 	groupSlots = 12
 	// groupFill is how many of them are taken on average. Fuller, and more searches
 	// have to go on to the next group.
-	groupFill = 10
+	groupFill = 9
 )
 
 // A group is some slots of a hash table, taken from the first on. A tag is some
