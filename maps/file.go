@@ -41,9 +41,9 @@ func (s *Spec) kindOf(file string) Kind {
 	return s.Kind
 }
 
-// parse makes a snapshot of a file's bytes.
-func (s *Spec) parse(kind Kind, file, data string) (Snapshot, error) {
-	how := making{check: s.Check}
+// parse makes a snapshot of a file's bytes, with so many goroutines.
+func (s *Spec) parse(kind Kind, file, data string, workers int) (Snapshot, error) {
+	how := making{check: s.Check, workers: workers}
 	switch kind {
 	case KindText:
 		return snapshotOr(makeText(file, s.Format, data, how))

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -121,17 +120,17 @@ type contents struct {
 
 // readFile reads a whole table under a shared flock(2). With want, a file that
 // no longer looks like that is errChanging.
-func readFile(path string, how insistence, want *sighting) (contents, error) {
+func readFile(path string, how insistence, want *sighting, workers int) (contents, error) {
 	deadline := time.Now().Add(patience)
 	for {
-		c, err := readOnce(path, how != askUnlocked, want)
+		c, err := readOnce(path, how != askUnlocked, want, workers)
 		if how != askPatient || !isBusy(err) {
 			c.ignored = how == askUnlocked && err == nil
 			return c, err
 		}
 		if time.Now().After(deadline) {
 			if errors.Is(err, errLocked) {
-				return readFile(path, askUnlocked, want)
+				return readFile(path, askUnlocked, want, workers)
 			}
 			return c, err
 		}
@@ -142,7 +141,7 @@ func readFile(path string, how insistence, want *sighting) (contents, error) {
 // isBusy tells faults that are over when another program has done its work.
 func isBusy(err error) bool { return errors.Is(err, errLocked) || errors.Is(err, errChanging) }
 
-func readOnce(path string, lock bool, want *sighting) (contents, error) {
+func readOnce(path string, lock bool, want *sighting, workers int) (contents, error) {
 	f, before, err := openRegular(path)
 	if err != nil {
 		before = sighting{path: path, fault: err.Error()}
@@ -162,19 +161,20 @@ func readOnce(path string, lock bool, want *sighting) (contents, error) {
 	if err := checkSize(path, before.size); err != nil {
 		return c, &contentError{err}
 	}
-	var b strings.Builder
-	b.Grow(int(before.size))
-	if _, err := io.Copy(&b, io.LimitReader(f, before.size+1)); err != nil {
+	c.data, err = readAll(f, before.size, making{workers: workers})
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		return c, fmt.Errorf("%s: %w", path, errChanging)
+	}
+	if err != nil {
 		return c, err
 	}
 	after, err := sightingOf(f)
 	if err != nil {
 		return c, err
 	}
-	if after != before || int64(b.Len()) != before.size {
+	if after != before {
 		return c, fmt.Errorf("%s: %w", path, errChanging)
 	}
-	c.data = b.String()
 	return c, nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"hash/maphash"
 	"io/fs"
 	"log/slog"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,7 +26,8 @@ type Spec struct {
 	Optional bool   // may be missing at the start, as with sendmail's -o
 	// Check, if set, is asked for each entry when the file is read, with the key in
 	// lower case. Its error refuses the whole file, with file:line in front. It may
-	// be called by several goroutines at once.
+	// be called by several goroutines at once, in any order, also for entries that do
+	// not count.
 	Check func(key, value string) error
 
 	// KeepLast has a map on a server answer with what was last known when the server
@@ -141,7 +143,7 @@ func (t *Table) load(how insistence, want *sighting) loadResult {
 	t.loading.Lock()
 	defer t.loading.Unlock()
 	start := time.Now()
-	c, err := readFile(t.spec.current(), how, want)
+	c, err := readFile(t.spec.current(), how, want, t.workers())
 	if isBusy(err) && how != askPatient {
 		return loadResult{err: err}
 	}
@@ -213,11 +215,22 @@ func (t *Table) parse(c contents, sum uint64) (next *reading, err error) {
 			next, err = nil, fmt.Errorf("%s: fault in the program while reading: %v", file, r)
 		}
 	}()
-	snapshot, err := t.spec.parse(t.spec.kindOf(file), file, c.data)
+	snapshot, err := t.spec.parse(t.spec.kindOf(file), file, c.data, t.workers())
 	if err != nil {
 		return nil, err
 	}
 	return &reading{snapshot, sum, file}, nil
+}
+
+// workers is how many goroutines may read: all that there are at the start, and
+// while lookups are served one less, to keep a processor for them.
+func (t *Table) workers() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.opened {
+		return 0
+	}
+	return max(1, runtime.GOMAXPROCS(0)-1)
 }
 
 // succeeded brings the status up to date.

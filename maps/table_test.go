@@ -346,14 +346,14 @@ func TestChangeWhileReading(t *testing.T) {
 		stopped <- err
 	}()
 	eventually(t, "a reading is refused", func() bool {
-		_, err := readOnce(path, true, nil)
+		_, err := readOnce(path, true, nil, 0)
 		return errors.Is(err, errChanging)
 	})
 	close(stop)
 	if err := <-stopped; err != nil {
 		t.Fatal(err)
 	}
-	if _, err := readOnce(path, true, nil); err != nil {
+	if _, err := readOnce(path, true, nil, 0); err != nil {
 		t.Errorf("reading the file at rest: %v", err)
 	}
 }
