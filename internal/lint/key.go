@@ -46,7 +46,7 @@ func parseKey(key string) accessKey {
 	if looksLikeGroups(key) {
 		return accessKey{rest: key}
 	}
-	return accessKey{tag: tag + ":", rest: rest}
+	return accessKey{tag: key[:len(tag)+1], rest: rest}
 }
 
 // looksLikeGroups tells whether a key is an IPv6 address without the word IPv6.

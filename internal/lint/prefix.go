@@ -18,6 +18,9 @@ type prefix struct {
 // parsePrefix reads "192.168", "ipv6:2001:db8" or "ipv6", in the one form that
 // matches: decimal octets, and groups in hexadecimal, both without leading zeros.
 func parsePrefix(s string) (p prefix, ok bool) {
+	if s == "" || (s[0] < '0' || s[0] > '9') && s[0]|0x20 != 'i' { // most keys, of which tables may have millions
+		return p, false
+	}
 	separator, base, most, high := ".", 10, 4, uint64(255)
 	if rest, v6 := cutFold(s, "ipv6"); v6 {
 		p.v6 = true
@@ -29,11 +32,13 @@ func parsePrefix(s string) (p prefix, ok bool) {
 		}
 		separator, base, most, high = ":", 16, 8, 0xffff
 	}
-	words := strings.Split(s, separator)
-	if len(words) > most {
+	if strings.Count(s, separator) >= most {
 		return p, false
 	}
-	for _, w := range words {
+	for w := range strings.SplitSeq(s, separator) {
+		if w == "" || len(w) > 4 {
+			return p, false
+		}
 		n, err := strconv.ParseUint(w, base, 16)
 		if err != nil || n > high || len(w) > 1 && w[0] == '0' {
 			return p, false

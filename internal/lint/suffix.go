@@ -1,7 +1,6 @@
 package lint
 
 import (
-	"slices"
 	"strings"
 
 	"golang.org/x/net/publicsuffix"
@@ -26,8 +25,11 @@ func delegated(label string) bool {
 	if !strings.ContainsFunc(label, func(r rune) bool { return r < '0' || r > '9' }) {
 		return false
 	}
-	inside := strings.Fields(`localhost local localdomain internal intranet private corp home lan arpa onion alt uucp`)
-	return hostLabel(label) && !slices.Contains(inside, label)
+	switch label {
+	case "localhost", "local", "localdomain", "internal", "intranet", "private", "corp", "home", "lan", "arpa", "onion", "alt", "uucp":
+		return false
+	}
+	return hostLabel(label)
 }
 
 // hostLabel tells whether s can be a label of a host name.
@@ -47,12 +49,18 @@ func hostName(s string) bool {
 	return len(s) <= 253
 }
 
+// maxSuffixDots is more dots than any public suffix has.
+const maxSuffixDots = 5
+
 // strangersBelow tells whether strangers can have names below entry: whether it is
 // no longer than the public suffix of such a name. base is what their own label is
 // put before: entry itself for "com" and "co.uk", "x.ck" for "ck", which sells only
 // names of three labels.
 func strangersBelow(entry string) (base string, ok bool) {
 	if !hostName(entry) {
+		return "", false
+	}
+	if strings.Count(entry, ".") > maxSuffixDots { // most names, of which tables may have millions
 		return "", false
 	}
 	for _, base := range []string{entry, "x." + entry} {

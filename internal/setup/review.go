@@ -2,6 +2,7 @@ package setup
 
 import (
 	"context"
+	"runtime/debug"
 	"time"
 
 	"gatepost/internal/lint"
@@ -20,6 +21,9 @@ func (e *Engine) review(ctx context.Context) {
 		select {
 		case <-e.renewed:
 			said = e.reviewOnce(ctx, said)
+			// The tables before, and what reading and searching took, may be as much
+			// memory as all the rest, for good.
+			debug.FreeOSMemory()
 		case <-ctx.Done():
 			return
 		}
