@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"runtime"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -70,6 +71,10 @@ type reading struct {
 	sum  uint64 // of the file's bytes
 	file string
 }
+
+// largeFile is a file, in bytes, whose memory is given back at once when it was
+// read in vain: it may be as much as all the rest.
+const largeFile = 4 << 20
 
 // A Table is a file and its last good snapshot. It is safe for concurrent use.
 type Table struct {
@@ -159,6 +164,10 @@ func (t *Table) load(how insistence, want *sighting) loadResult {
 	var changed bool
 	if err == nil {
 		changed, err = t.take(c, start)
+		if !changed && len(c.data) > largeFile {
+			c.data = ""
+			debug.FreeOSMemory()
+		}
 	}
 	if err != nil {
 		t.failed(err)
