@@ -69,7 +69,7 @@ func TestBrokenEdits(t *testing.T) {
 		hangup                                    bool
 	}{
 		{"a NUL byte in a table", "access", "From:b@sender.example\tOK\x00\n", policy["access"],
-			`gatepost_table_error{table="access"} 1`, `gatepost_table_error{table="access"} 0`, false},
+			`gatepost_table_error{kind="text",path="/etc/gatepost/access",table="access"} 1`, `gatepost_table_error{kind="text",path="/etc/gatepost/access",table="access"} 0`, false},
 		{"an unknown key in the configuration", "gatepost.toml", good + "\n[features]\npromiscous_relay = true\n", good,
 			"gatepost_reload_success 0", "gatepost_reload_success 1", true},
 	} {
