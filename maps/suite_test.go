@@ -257,7 +257,6 @@ func (m *fromSocketmap) faults() []mapstest.Fault {
 		{Name: "stopped", Undo: undo, Do: func(*testing.T) { m.server.Stop() }},
 		{Name: "overloaded", Undo: undo, Do: says(servers.Netstring("TEMP overloaded"))},
 		{Name: "not speaking the protocol", Undo: undo, Do: says("NOTFOUND \n")},
-		{Name: "silent", Undo: undo, Do: says("")},
 	}
 }
 

@@ -195,7 +195,7 @@ func (x *table) watch() <-chan struct{} {
 	return changed
 }
 
-// look is a lookup in words: the value in quotes and its source, "absent", or "error".
+// look is a lookup in words: the value and its source, "absent", or "error".
 func (x *table) look(m maps.Map, key string) string {
 	e, found, err := m.Lookup(context.Background(), key)
 	switch {
@@ -210,11 +210,11 @@ func (x *table) look(m maps.Map, key string) string {
 		return "absent"
 	}
 	x.said.WriteString(e.Source.String() + "\n")
-	return fmt.Sprintf("%q at %s", e.Value, e.Source)
+	return e.Value + " at " + e.Source.String()
 }
 
 func (x *table) wanted(entries []Entry, i int) string {
-	return fmt.Sprintf("%q at %s", entries[i].Value, x.Source(i))
+	return entries[i].Value + " at " + x.Source(i).String()
 }
 
 // wrong is the first key of entries, or absent one, that is not answered as it should be.
@@ -222,12 +222,12 @@ func (x *table) wrong(entries []Entry) string {
 	m := x.asked()
 	for i, e := range entries {
 		if got, want := x.look(m, e.Key), x.wanted(entries, i); got != want {
-			return fmt.Sprintf("Lookup(%.80q) = %.300s, want %.300s", e.Key, got, want)
+			return fmt.Sprintf("Lookup(%.80q) = %.300q, want %.300q", e.Key, got, want)
 		}
 	}
 	for _, key := range append(x.Absent, "") {
 		if got := x.look(m, key); got != "absent" {
-			return fmt.Sprintf("Lookup(%.80q) = %.300s, want absent", key, got)
+			return fmt.Sprintf("Lookup(%.80q) = %.300q, want absent", key, got)
 		}
 	}
 	return ""
