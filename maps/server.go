@@ -17,6 +17,9 @@ import (
 const (
 	// serverRemembers is how many answers of a server are remembered.
 	serverRemembers = 10_000
+	// maxServerKey is the longest key that a server is asked for, in bytes. Whatever
+	// the protocol makes of longer ones, no mail has them.
+	maxServerKey = 16 << 10
 	// maxRemembered is the longest key and value that are remembered, in bytes together.
 	maxRemembered = 4096
 )
@@ -128,6 +131,9 @@ func (s *Server) Status() Status {
 func (s *Server) Lookup(ctx context.Context, key string) (Entry, bool, error) {
 	if key == "" {
 		return Entry{}, false, nil
+	}
+	if len(key) > maxServerKey {
+		return Entry{}, false, fmt.Errorf("%s: a key of %d bytes is not asked for, at most %d are", s.where, len(key), maxServerKey)
 	}
 	key = foldLower(key)
 	last, known := s.cache.Get(key)
