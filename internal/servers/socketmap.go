@@ -138,10 +138,10 @@ func ServeTable(s *Socketmap, conn net.Conn, r *bufio.Reader) {
 		if err != nil {
 			return
 		}
+		s.Asked.Add(1)
 		if _, err := io.WriteString(conn, Netstring(s.Answer(request))); err != nil {
 			return
 		}
-		s.Asked.Add(1)
 	}
 }
 
