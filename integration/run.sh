@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Runs the tests with real sendmail and real Postfix in containers, and those of the table
-# formats with the programs that write them, and leaves nothing running behind. Needs root and Go; what else is missing (Docker, Compose, debootstrap)
-# is installed with apt-get. See README.md.
+# Runs the tests with real sendmail and real Postfix in containers, and those of tables
+# with the programs that write them and the servers that keep them, and leaves nothing
+# running behind. Needs root and Go; what else is missing (Docker, Compose, debootstrap,
+# redis-server, slapd) is installed with apt-get. See README.md.
 #
 #   integration/run.sh [go test flags, such as -run 'TestDialogues/relay']
 #   KEEP=1 integration/run.sh ...        leave the containers running to look at them
@@ -160,4 +161,4 @@ check_subnets
 say "starting the containers"
 up=1
 compose up -d --no-build >"$state/up.log" 2>&1 || { cat "$state/up.log" >&2; fail "cannot start the containers"; }
-go test -tags integration -count=1 -timeout 9m -p 1 -v ./integration ./maps/... "$@"
+go test -tags integration -count=1 -timeout 9m -p 1 -v ./integration ./maps/... ./internal/setup "$@"

@@ -12,17 +12,26 @@ import (
 	"gatepost/maps/redis"
 )
 
-const (
-	// redisPoll is the pause between two questions whether the hash has changed.
-	redisPoll = time.Second
-	// redisReread is how long an edit may stay unseen that neither changed the version
-	// nor the number of entries, at a server that does not notify.
-	redisReread = 30 * time.Second
-	// redisGather is for how long notifications are gathered before the hash is read.
-	redisGather = 50 * time.Millisecond
-	// redisFirst bounds the wait for the server when a table is opened.
-	redisFirst = 10 * time.Second
-)
+// redisFirst bounds the wait for the server when a table is opened.
+const redisFirst = 10 * time.Second
+
+// redisPace is how a redis map paces itself; tests make it faster.
+type redisPace struct {
+	poll   time.Duration // between two questions whether the hash has changed
+	gather time.Duration // for so long notifications are gathered before the hash is read
+	// How long an edit may stay unseen at a server that does not notify: one that changed
+	// no number of entries where there is no version, and one that left out the version.
+	reread, forgotten time.Duration
+}
+
+func (s *Spec) redisPace() redisPace {
+	p := redisPace{poll: time.Second, gather: 50 * time.Millisecond, reread: 30 * time.Second, forgotten: 5 * time.Minute}
+	if !s.KeepLast {
+		p.poll = min(p.poll, s.MaxStale/4) // several words from the server before the last one is too old
+	}
+	p.poll = max(p.poll, 100*time.Millisecond)
+	return p
+}
 
 // Redis is a table that is kept as a hash on a Redis server, for a fleet: the hash
 // is read whole and followed, and lookups are answered from that copy. For MaxStale
@@ -34,6 +43,7 @@ type Redis struct {
 	log    *slog.Logger
 	client *redis.Client
 	wake   chan struct{} // the server told of a change
+	pace   redisPace
 
 	copy    atomic.Pointer[Text] // nil before the first reading
 	opened  time.Time
@@ -41,10 +51,11 @@ type Redis struct {
 
 	reading sync.Mutex // one reading at a time
 	stamp   redis.Stamp
-	read    time.Time // when the hash was last read
+	read    time.Time // when the hash was last read; zero: it must be read
 
-	mu     sync.Mutex
-	status Status
+	mu      sync.Mutex
+	status  Status
+	refused error // why the hash as it is at the server is not in force
 }
 
 // openRedis reads the table for the first time. A server that is down is no error.
@@ -57,7 +68,7 @@ func openRedis(spec Spec, log *slog.Logger) (*Redis, error) {
 	if err != nil {
 		return nil, fmt.Errorf("table %s: %s: %w", spec.Name, cfg, err)
 	}
-	r := &Redis{spec: spec, where: cfg.String(), client: client, wake: make(chan struct{}, 1), opened: time.Now()}
+	r := &Redis{spec: spec, where: cfg.String(), client: client, wake: make(chan struct{}, 1), pace: spec.redisPace(), opened: time.Now()}
 	r.log = log.With("table", spec.Name, "path", r.where)
 	r.status = Status{Name: spec.Name, Kind: spec.Kind, Path: r.where}
 	if _, err := r.Reload(); err != nil {
@@ -103,7 +114,7 @@ func (r *Redis) follow(ctx context.Context, changed func()) {
 	var listening sync.WaitGroup
 	listening.Go(func() { r.listen(ctx) })
 	defer listening.Wait()
-	tick := time.NewTicker(redisPoll)
+	tick := time.NewTicker(r.pace.poll)
 	defer tick.Stop()
 	for {
 		told := false
@@ -113,7 +124,7 @@ func (r *Redis) follow(ctx context.Context, changed func()) {
 		case <-tick.C:
 		case <-r.wake:
 			told = true
-			sleep(ctx, max(redisGather, r.rest()))
+			sleep(ctx, max(r.pace.gather, r.rest()))
 		}
 		if r.poll(ctx, told) {
 			changed()
@@ -137,7 +148,7 @@ func (r *Redis) listen(ctx context.Context) {
 			default:
 			}
 		})
-		sleep(ctx, 2*redisPoll)
+		sleep(ctx, 2*time.Second)
 	}
 }
 
@@ -158,17 +169,28 @@ func (r *Redis) poll(ctx context.Context, told bool) (changed bool) {
 			r.failed(ctx, err)
 			return false
 		}
-		r.contact.Store(int64(time.Since(r.opened)))
-		r.reading.Lock()
-		same := stamp == r.stamp && (stamp.Version != "" || time.Since(r.read) < redisReread)
-		r.reading.Unlock()
-		if same {
+		r.heard()
+		if r.hasRead(stamp) {
 			r.answered()
 			return false
 		}
 	}
 	changed, _ = r.fetch(ctx) // it has been logged
 	return changed
+}
+
+// heard notes a word from the server.
+func (r *Redis) heard() { r.contact.Store(int64(time.Since(r.opened))) }
+
+// hasRead tells whether the hash with this stamp is the one that was read last.
+func (r *Redis) hasRead(stamp redis.Stamp) bool {
+	r.reading.Lock()
+	defer r.reading.Unlock()
+	again := r.pace.reread
+	if stamp.Version != "" {
+		again = r.pace.forgotten
+	}
+	return stamp == r.stamp && time.Since(r.read) < again
 }
 
 // fetch reads the hash and puts it into force.
@@ -179,34 +201,50 @@ func (r *Redis) fetch(ctx context.Context) (changed bool, err error) {
 	var stamp redis.Stamp
 	var gone error
 	text, err := makePairs(r.where, func(yield func(key, value []byte) error) error {
-		stamp, gone = r.client.Fetch(ctx, yield)
+		stamp, gone = r.client.Fetch(ctx, func(key, value []byte) error {
+			r.heard() // a long table may take longer than MaxStale
+			return yield(key, value)
+		})
 		return gone
 	}, making{check: r.spec.Check})
 	if gone != nil {
+		r.read = time.Time{} // what was to be seen may be there no less
 		r.failed(ctx, gone)
 		return false, gone
 	}
-	r.contact.Store(int64(time.Since(r.opened)))
+	r.heard()
 	r.stamp, r.read = stamp, start
 	if err != nil {
 		err = &contentError{err}
-		r.failed(ctx, err)
+		r.refuse(ctx, err)
 		return false, err
 	}
 	old := r.copy.Load()
 	if old != nil && old.data == text.data {
+		r.refuse(ctx, nil)
 		r.answered()
 		return false, nil
 	}
 	r.copy.Store(text)
-	r.took(text, start)
+	r.took(old, text, start)
 	return true, nil
 }
 
-// took brings the status up to date, and logs.
-func (r *Redis) took(text *Text, start time.Time) {
+// refuse notes why the hash that was read is not put into force; nil if it is.
+func (r *Redis) refuse(ctx context.Context, why error) {
+	r.mu.Lock()
+	r.refused = why
+	r.mu.Unlock()
+	if why != nil {
+		r.failed(ctx, why)
+	}
+}
+
+// took brings the status up to date, and logs. old is nil at first.
+func (r *Redis) took(old, text *Text, start time.Time) {
 	r.mu.Lock()
 	recovered := r.status.LastError != nil
+	r.refused = nil
 	r.status = Status{
 		Name: r.spec.Name, Kind: r.spec.Kind, Path: r.where,
 		Entries: text.Len(), Bytes: text.Size(), Problems: text.skipped, LoadedAt: start,
@@ -215,17 +253,22 @@ func (r *Redis) took(text *Text, start time.Time) {
 	if recovered {
 		r.log.Info("table can be read again")
 	}
+	if old != nil {
+		warnEmpty(r.log, old, text)
+	}
 	logRead(r.log, text, start)
 }
 
-// answered notes that the server answers and the copy is what it has. A copy whose
-// successor was refused stays doubtful.
+// answered notes that the server answers and that its last word has been taken in. A
+// copy whose successor was refused stays doubtful.
 func (r *Redis) answered() {
 	r.mu.Lock()
-	var content *contentError
-	recovered := r.status.LastError != nil && !errors.As(r.status.LastError, &content)
+	recovered := r.status.LastError != nil && r.status.LastError != r.refused
 	if recovered {
 		r.status.LastError, r.status.LastErrorAt = nil, time.Time{}
+	}
+	if recovered && r.refused != nil {
+		r.status.LastError, r.status.LastErrorAt = r.refused, time.Now()
 	}
 	r.mu.Unlock()
 	if recovered {
@@ -240,17 +283,21 @@ func (r *Redis) failed(ctx context.Context, err error) {
 		return
 	}
 	r.mu.Lock()
-	known := r.status.LastError != nil && r.status.LastError.Error() == err.Error()
-	if !known {
-		if r.status.LastError == nil {
-			r.status.LastErrorAt = time.Now()
-		}
-		r.status.LastError = err
+	last := r.status.LastError
+	if last == nil {
+		r.status.LastErrorAt = time.Now()
 	}
+	r.status.LastError = err
 	r.mu.Unlock()
-	if !known {
-		r.log.Error("table not read from its server", "error", err, "then", r.spec.whenGone())
+	if last != nil && last.Error() == err.Error() {
+		return
 	}
+	then := r.spec.whenGone()
+	var content *contentError
+	if errors.As(err, &content) {
+		then = "its last good content stays in force"
+	}
+	r.log.Error("table not read from its server", "error", err, "then", then)
 }
 
 // redisCopy is one state of the table; it answers while the server can vouch for it.
@@ -264,7 +311,7 @@ func (c *redisCopy) Lookup(ctx context.Context, key string) (Entry, bool, error)
 	r := c.table
 	if !r.spec.KeepLast {
 		if age := time.Since(r.opened) - time.Duration(r.contact.Load()); age > r.spec.MaxStale {
-			return Entry{}, false, fmt.Errorf("%s: no word from the server for %v: %w", r.where, age.Truncate(time.Second), r.fault())
+			return Entry{}, false, fmt.Errorf("no word from the server for %v: %w", age.Truncate(time.Second), r.fault())
 		}
 	}
 	return c.Text.Lookup(ctx, key)
@@ -278,17 +325,15 @@ func (u unread) Lookup(ctx context.Context, key string) (Entry, bool, error) {
 	if u.table.copy.Load() != nil {
 		return u.table.Map().Lookup(ctx, key)
 	}
-	return Entry{}, false, fmt.Errorf("%s: not read yet: %w", u.table.where, u.table.fault())
+	return Entry{}, false, fmt.Errorf("not read yet: %w", u.table.fault())
 }
 
-// fault is what is wrong with the server.
+// fault is what is wrong with the server, with its address in front.
 func (r *Redis) fault() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.status.LastError != nil {
 		return r.status.LastError
 	}
-	return errNoAnswer
+	return fmt.Errorf("%s: no answer", r.where)
 }
-
-var errNoAnswer = errors.New("no answer")

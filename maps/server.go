@@ -15,17 +15,26 @@ import (
 )
 
 const (
-	// serverFresh is for how long an answer of a server is given again.
-	serverFresh = 5 * time.Second
-	// serverRest is for how long a server that failed is not asked again.
-	serverRest = time.Second
-	// serverTime bounds a question.
-	serverTime = 3 * time.Second
 	// serverRemembers is how many answers of a server are remembered.
 	serverRemembers = 10_000
-	// maxRememberedKey is the longest key whose answer is remembered, in bytes.
-	maxRememberedKey = 1024
+	// maxServerKey is the longest key that a server is asked for, in bytes. Whatever
+	// the protocol makes of longer ones, no mail has them.
+	maxServerKey = 16 << 10
+	// maxRemembered is the longest key and value that are remembered, in bytes together.
+	maxRemembered = 4096
 )
+
+// serverPace is how a server is asked; tests make it faster.
+type serverPace struct {
+	fresh    time.Duration // for so long an answer is given again
+	patience time.Duration // bounds a question
+	slow     time.Duration // a failure that took so long costs the server a rest
+	rest     time.Duration // for so long it is not asked then
+}
+
+func normalServerPace() serverPace {
+	return serverPace{fresh: 5 * time.Second, patience: 3 * time.Second, slow: 250 * time.Millisecond, rest: time.Second}
+}
 
 // Server is a table that is asked key by key: a socketmap or a directory. Answers
 // are given again for five seconds; with KeepLast also later, while the server
@@ -36,10 +45,12 @@ type Server struct {
 	log   *slog.Logger
 	ask   func(ctx context.Context, key string) (value string, found bool, err error)
 	cache *lru.Cache[string, remembered]
+	pace  serverPace
 
-	mu     sync.Mutex
-	status Status
-	rest   time.Time // not to be asked before
+	mu       sync.Mutex
+	status   Status
+	rest     time.Time // not to be asked before
+	reloaded time.Time // answers from before are not fresh
 }
 
 // remembered is an answer and when it was given.
@@ -50,7 +61,11 @@ type remembered struct {
 }
 
 func openServer(spec Spec, log *slog.Logger) (s *Server, err error) {
-	s = &Server{spec: spec}
+	return openServerAt(spec, log, normalServerPace())
+}
+
+func openServerAt(spec Spec, log *slog.Logger, pace serverPace) (s *Server, err error) {
+	s = &Server{spec: spec, pace: pace}
 	switch spec.Kind {
 	case KindSocketmap:
 		err = s.useSocketmap()
@@ -74,14 +89,14 @@ func (s *Server) useSocketmap() error {
 		return fmt.Errorf("socketmap:%s: %w", s.spec.Path, err)
 	}
 	s.where = "socketmap:" + s.spec.Path
-	s.ask = socketmap.New(socketmap.Config{Network: network, Address: address, Name: name, Timeout: serverTime}).Lookup
+	s.ask = socketmap.New(socketmap.Config{Network: network, Address: address, Name: name, Timeout: s.pace.patience}).Lookup
 	return nil
 }
 
 func (s *Server) useLDAP() error {
 	s.where = s.spec.LDAP.String()
 	cfg := s.spec.LDAP
-	cfg.Timeout = serverTime
+	cfg.Timeout = s.pace.patience
 	client, err := ldap.New(cfg)
 	if err != nil {
 		return fmt.Errorf("ldap:%s: %w", s.spec.Path, err)
@@ -93,11 +108,12 @@ func (s *Server) useLDAP() error {
 // Map is the server itself: what it says changes without our knowing.
 func (s *Server) Map() Map { return s }
 
-// Reload forgets the answers that are remembered.
+// Reload has each key asked anew, also of a server at rest. The answers that are
+// remembered serve only as the last ones, with KeepLast.
 func (s *Server) Reload() (changed bool, err error) {
-	if !s.spec.KeepLast {
-		s.cache.Purge()
-	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.reloaded, s.rest = time.Now(), time.Time{}
 	return false, nil
 }
 
@@ -116,12 +132,15 @@ func (s *Server) Lookup(ctx context.Context, key string) (Entry, bool, error) {
 	if key == "" {
 		return Entry{}, false, nil
 	}
+	if len(key) > maxServerKey {
+		return Entry{}, false, fmt.Errorf("%s: a key of %d bytes is not asked for, at most %d are", s.where, len(key), maxServerKey)
+	}
 	key = foldLower(key)
 	last, known := s.cache.Get(key)
-	if known && time.Since(last.at) < serverFresh {
+	fresh, err := s.before(last)
+	if known && fresh {
 		return s.entry(last)
 	}
-	err := s.resting()
 	if err == nil {
 		var now remembered
 		if now, err = s.askNow(ctx, key); err == nil {
@@ -131,7 +150,7 @@ func (s *Server) Lookup(ctx context.Context, key string) (Entry, bool, error) {
 	if known && s.spec.KeepLast {
 		return s.entry(last)
 	}
-	return Entry{}, false, fmt.Errorf("%s: %w", s.where, err)
+	return Entry{}, false, err
 }
 
 func (s *Server) entry(r remembered) (Entry, bool, error) {
@@ -141,36 +160,42 @@ func (s *Server) entry(r remembered) (Entry, bool, error) {
 	return Entry{Value: r.value, Source: Source{File: s.where}}, true, nil
 }
 
-// resting is the fault for which the server is left alone for a while: a session
-// must not wait for it with each key.
-func (s *Server) resting() error {
+// before is what stands before a question: whether an answer is fresh, and the fault
+// for which the server is left alone for a while, since a session must not wait for it
+// with each key.
+func (s *Server) before(last remembered) (fresh bool, fault error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if time.Now().Before(s.rest) {
-		return s.status.LastError
+	now := time.Now()
+	if now.Before(s.rest) {
+		fault = s.status.LastError
 	}
-	return nil
+	return now.Sub(last.at) < s.pace.fresh && last.at.After(s.reloaded), fault
 }
 
 func (s *Server) askNow(ctx context.Context, key string) (remembered, error) {
-	inTime, cancel := context.WithTimeout(ctx, serverTime)
+	start := time.Now()
+	inTime, cancel := context.WithTimeout(ctx, s.pace.patience)
 	defer cancel()
 	value, found, err := s.ask(inTime, key)
-	if err == nil && s.spec.Check != nil && found {
-		if bad := s.spec.Check(key, value); bad != nil {
-			return remembered{}, fmt.Errorf("key %s: %w", key, bad)
-		}
-	}
 	if err != nil {
 		if ctx.Err() == nil { // our patience ended, not the session's
-			s.failed(err)
+			s.failed(err, time.Since(start))
 		}
 		return remembered{}, err
 	}
 	s.answered()
-	r := remembered{value, found, time.Now()}
-	if len(key) <= maxRememberedKey {
+	if found && s.spec.Check != nil {
+		if err := s.spec.Check(key, value); err != nil {
+			return remembered{}, fmt.Errorf("%s: key %s: %w", s.where, key, err)
+		}
+	}
+	// Of the time before the question: what changes meanwhile may have come too late for it.
+	r := remembered{value, found, start}
+	if len(key)+len(value) <= maxRemembered {
 		s.cache.Add(key, r)
+	} else {
+		s.cache.Remove(key)
 	}
 	return r, nil
 }
@@ -186,14 +211,18 @@ func (s *Server) answered() {
 	}
 }
 
-func (s *Server) failed(err error) {
+// failed notes a fault. A server that fails fast is asked on: what it cannot answer
+// may be this one key.
+func (s *Server) failed(err error, took time.Duration) {
 	s.mu.Lock()
 	first := s.status.LastError == nil
 	if first {
 		s.status.LastErrorAt = time.Now()
 	}
 	s.status.LastError = err
-	s.rest = time.Now().Add(serverRest)
+	if took >= s.pace.slow {
+		s.rest = time.Now().Add(s.pace.rest)
+	}
 	s.mu.Unlock()
 	if first {
 		s.log.Error("table's server could not be asked", "error", err, "then", s.spec.whenGone())

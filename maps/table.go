@@ -277,10 +277,15 @@ func (t *Table) failed(err error) {
 
 // announce logs what was put into force, with its problems.
 func (t *Table) announce(old, r *reading, start time.Time) {
-	if r.Len() == 0 && old.Len() > 0 {
-		t.log.Warn("table has become empty", "entries_before", old.Len())
-	}
+	warnEmpty(t.log, old, r)
 	logRead(t.log, r, start)
+}
+
+// warnEmpty warns of a table that had entries before.
+func warnEmpty(log *slog.Logger, old, now Snapshot) {
+	if now.Len() == 0 && old.Len() > 0 {
+		log.Warn("table has become empty", "entries_before", old.Len())
+	}
 }
 
 // logRead logs what was read of a table.

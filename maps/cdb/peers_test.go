@@ -13,6 +13,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"gatepost/internal/servers"
 )
 
 // Needs the command cdb of tinycdb, and in GATEPOST_POSTMAP a postmap with cdb tables;
@@ -30,15 +32,6 @@ func run(t *testing.T, input string, name string, args ...string) []byte {
 		t.Fatalf("%s %q: %v", name, args, err)
 	}
 	return out
-}
-
-func postmap(t *testing.T) string {
-	t.Helper()
-	path := os.Getenv("GATEPOST_POSTMAP")
-	if path == "" {
-		t.Fatal("GATEPOST_POSTMAP is not set; see integration/peers.sh")
-	}
-	return path
 }
 
 // accessTable is a table of many entries, as text for postmap.
@@ -102,7 +95,7 @@ func TestPeersWrite(t *testing.T) {
 	if err := os.WriteFile(table, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	run(t, "", postmap(t), "cdb:"+table)
+	run(t, "", servers.Postmap(t), "cdb:"+table)
 	got := walkFile(t, table+".cdb")
 	if len(got) != peerEntries || !equal(got, want) {
 		t.Errorf("of postmap's file %d records were read, of %d, or they differ", len(got), peerEntries)
@@ -142,7 +135,7 @@ func TestPeersRead(t *testing.T) {
 	for _, r := range records {
 		fmt.Fprintf(&keys, "%s\n", r.Key)
 	}
-	got := run(t, keys.String(), postmap(t), "-q", "-", "cdb:"+strings.TrimSuffix(file, ".cdb"))
+	got := run(t, keys.String(), servers.Postmap(t), "-q", "-", "cdb:"+strings.TrimSuffix(file, ".cdb"))
 	if !sameAnswers(string(got), text) {
 		t.Error("postmap -q answers differently")
 	}

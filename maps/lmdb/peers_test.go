@@ -13,6 +13,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"gatepost/internal/servers"
 )
 
 // Needs mdb_dump and mdb_copy of lmdb-utils, and in GATEPOST_POSTMAP a postmap with lmdb
@@ -34,10 +36,6 @@ func run(t *testing.T, name string, args ...string) []byte {
 // runPostmap makes a table of entries beside the text that it writes.
 func runPostmap(t *testing.T, table string, entries []record) {
 	t.Helper()
-	path := os.Getenv("GATEPOST_POSTMAP")
-	if path == "" {
-		t.Fatal("GATEPOST_POSTMAP is not set; see integration/peers.sh")
-	}
 	var text bytes.Buffer
 	for _, e := range entries {
 		fmt.Fprintf(&text, "%s %s\n", e.key, e.value)
@@ -45,7 +43,7 @@ func runPostmap(t *testing.T, table string, entries []record) {
 	if err := os.WriteFile(table, text.Bytes(), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	run(t, path, "lmdb:"+table)
+	run(t, servers.Postmap(t), "lmdb:"+table)
 }
 
 // dump is what mdb_dump reads of a file: lines with a blank and hexadecimal digits, of keys and values in turn.

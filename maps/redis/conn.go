@@ -54,7 +54,7 @@ func (c *Client) dial(ctx context.Context) (*conn, error) {
 	var d net.Dialer
 	raw, err := d.DialContext(ctx, c.cfg.Network, c.cfg.Address)
 	if err != nil {
-		return nil, err
+		return nil, because(ctx, err)
 	}
 	cn := &conn{Conn: timed{raw, c.cfg.Timeout}}
 	stop := context.AfterFunc(ctx, func() { raw.Close() })

@@ -8,85 +8,27 @@ import (
 	"io"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"gatepost/internal/servers"
 	"gatepost/maps/internal/credentials/credentialstest"
 )
 
-// A server is a real redis-server with its files in a directory of the test.
 type server struct {
-	t      *testing.T
-	dir    string
-	port   int
-	args   []string
-	cmd    *exec.Cmd
-	ending chan error
+	*servers.Redis
+	t *testing.T
 }
 
-func start(t *testing.T, args ...string) *server {
+func start(t *testing.T, args ...string) server {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &server{t: t, dir: t.TempDir(), port: l.Addr().(*net.TCPAddr).Port, args: args}
-	l.Close()
-	s.run()
-	t.Cleanup(s.kill)
-	return s
+	return server{servers.StartRedis(t, args...), t}
 }
 
-func (s *server) socket() string { return filepath.Join(s.dir, "redis.sock") }
-
-func (s *server) run() {
-	s.t.Helper()
-	args := append([]string{
-		"--port", strconv.Itoa(s.port), "--bind", "127.0.0.1", "--unixsocket", s.socket(), "--dir", s.dir,
-		"--save", "", "--daemonize", "no", "--logfile", filepath.Join(s.dir, "log"),
-	}, s.args...)
-	s.cmd = exec.Command("redis-server", args...)
-	if err := s.cmd.Start(); err != nil {
-		s.t.Fatal(err)
-	}
-	s.ending = make(chan error, 1)
-	go func(cmd *exec.Cmd) { s.ending <- cmd.Wait() }(s.cmd)
-	for range 100 {
-		if c, err := net.Dial("unix", s.socket()); err == nil {
-			c.Close()
-			return
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
-	log, _ := os.ReadFile(filepath.Join(s.dir, "log"))
-	s.t.Fatalf("redis-server does not start: %s", log)
-}
-
-func (s *server) kill() {
-	s.cmd.Process.Kill()
-	<-s.ending
-	s.ending <- nil
-	os.Remove(s.socket())
-}
-
-// cli runs redis-cli on the socket, with commands in its own syntax, one a line.
-func (s *server) cli(commands ...string) string {
-	s.t.Helper()
-	cmd := exec.Command("redis-cli", "-s", s.socket(), "-n", "3")
-	cmd.Stdin = strings.NewReader(strings.Join(commands, "\n") + "\n")
-	out, err := cmd.CombinedOutput()
-	if err != nil || strings.Contains(string(out), "ERR") {
-		s.t.Fatalf("redis-cli %q: %v\n%s", commands, err, out)
-	}
-	return string(out)
-}
-
-func (s *server) client(format string, args ...any) *Client {
+func (s server) client(format string, args ...any) *Client {
 	s.t.Helper()
 	cfg, err := ParseURL(fmt.Sprintf(format, args...))
 	if err != nil {
@@ -95,7 +37,7 @@ func (s *server) client(format string, args ...any) *Client {
 	return client(s.t, cfg)
 }
 
-func (s *server) tcp() *Client { return s.client("redis://127.0.0.1:%d/3/access", s.port) }
+func (s server) tcp() *Client { return s.client("%s", s.URL("access")) }
 
 func fetch(t *testing.T, c *Client) (map[string]string, Stamp) {
 	t.Helper()
@@ -126,8 +68,8 @@ func fails(t *testing.T, c *Client, say string) {
 
 func TestRealTable(t *testing.T) {
 	s := start(t)
-	s.cli(`HSET access From:spam.example REJECT "two words" "550 \"no\"" "" "" "a\x00b\r\n" "\xff\xfe"`)
-	for _, c := range []*Client{s.tcp(), s.client("redis+unix://%s?db=3&key=access", s.socket())} {
+	s.CLI(`HSET access From:spam.example REJECT "two words" "550 \"no\"" "" "" "a\x00b\r\n" "\xff\xfe"`)
+	for _, c := range []*Client{s.tcp(), s.client("redis+unix://%s?db=3&key=access", s.Socket())} {
 		got, st := fetch(t, c)
 		if st.Version != "" || len(st.Server) != 40 || len(got) != 4 || got["From:spam.example"] != "REJECT" ||
 			got["two words"] != `550 "no"` || got["a\x00b\r\n"] != "\xff\xfe" {
@@ -138,21 +80,21 @@ func TestRealTable(t *testing.T) {
 			t.Errorf("Stamp() = %+v, %v, want %+v", again, err, st)
 		}
 	}
-	if got, st := fetch(t, s.client("redis://127.0.0.1:%d/0/access", s.port)); len(got) != 0 || st.Entries != 0 {
+	if got, st := fetch(t, s.client("redis://127.0.0.1:%d/0/access", s.Port)); len(got) != 0 || st.Entries != 0 {
 		t.Errorf("another database: %q, %+v", got, st)
 	}
-	fails(t, s.client("redis://127.0.0.1:%d/99/access", s.port), "database 99")
-	if _, err := s.client("redis://127.0.0.1:%d/0/access?required=yes", s.port).Fetch(context.Background(), nil); err == nil {
+	fails(t, s.client("redis://127.0.0.1:%d/99/access", s.Port), "database 99")
+	if _, err := s.client("redis://127.0.0.1:%d/0/access?required=yes", s.Port).Fetch(context.Background(), nil); err == nil {
 		t.Error("a required table does not exist: no error")
 	}
 }
 
 func TestRealErrors(t *testing.T) {
 	s := start(t)
-	s.cli("SET access text", "HSET table a b", "HSET table:version a b")
+	s.CLI("SET access text", "HSET table a b", "HSET table:version a b")
 	fails(t, s.tcp(), "WRONGTYPE")
-	fails(t, s.client("redis://127.0.0.1:%d/3/table", s.port), `"table:version": the server says: WRONGTYPE`)
-	s.cli("DEL access", "HSET access k "+strings.Repeat("x", maxString+1))
+	fails(t, s.client("redis://127.0.0.1:%d/3/table", s.Port), `"table:version": the server says: WRONGTYPE`)
+	s.CLI("DEL access", "HSET access k "+strings.Repeat("x", maxString+1))
 	if _, err := s.tcp().Fetch(context.Background(), func(k, v []byte) error { return nil }); err == nil || !strings.Contains(err.Error(), `("k")`) {
 		t.Errorf("a long value: %v", err)
 	}
@@ -164,7 +106,7 @@ func TestRealManyEntries(t *testing.T) {
 	for i := range 10000 {
 		commands = append(commands, fmt.Sprintf("HSET access host%d.example %d", i, i))
 	}
-	s.cli(commands...)
+	s.CLI(commands...)
 	got, st := fetch(t, s.tcp())
 	if st.Entries != 10000 || got["host0.example"] != "0" || got["host9999.example"] != "9999" {
 		t.Errorf("%d entries, %+v", len(got), st)
@@ -179,7 +121,7 @@ func TestRealChangeIsPolled(t *testing.T) {
 		"PING", "HSET access a 1", "HSET access b 2", "INCR access:version",
 		"MULTI\nHSET access b 3\nINCR access:version\nEXEC", "DEL access",
 	} {
-		s.cli(strings.Split(change, "\n")...)
+		s.CLI(strings.Split(change, "\n")...)
 		polled, err := c.Stamp(context.Background())
 		if err != nil || seen[polled] != "" {
 			t.Errorf("after %q: stamp %+v, %v, as after %q", change, polled, err, seen[polled])
@@ -197,7 +139,7 @@ func TestRealChangeIsNotified(t *testing.T) {
 	if on, err := c.Events(context.Background()); on != EventsOff || err != nil {
 		t.Errorf("Events() = %v, %v, want off", on, err)
 	}
-	s.cli("CONFIG SET notify-keyspace-events Kgh$")
+	s.CLI("CONFIG SET notify-keyspace-events Kgh$")
 	if on, err := c.Events(context.Background()); on != EventsOn || err != nil {
 		t.Errorf("Events() = %v, %v, want on", on, err)
 	}
@@ -218,19 +160,19 @@ func TestRealChangeIsNotified(t *testing.T) {
 	}
 	wait("subscription")
 	for _, change := range []string{"HSET access a 1", "HDEL access a", "INCR access:version", "HSET staged b 2\nRENAME staged access", "DEL access"} {
-		s.cli(strings.Split(change, "\n")...)
+		s.CLI(strings.Split(change, "\n")...)
 		wait(change)
 	}
 	time.Sleep(100 * time.Millisecond)
 	for len(changed) > 0 {
 		<-changed
 	}
-	s.cli("HSET other a 1")
+	s.CLI("HSET other a 1")
 	time.Sleep(100 * time.Millisecond)
 	if len(changed) != 0 {
 		t.Error("heard of another key")
 	}
-	s.kill()
+	s.Kill()
 	select {
 	case err := <-done:
 		if !strings.Contains(err.Error(), "closed the connection") {
@@ -244,7 +186,7 @@ func TestRealChangeIsNotified(t *testing.T) {
 // A server that is stopped keeps its connections and answers nothing.
 func TestRealServerHangs(t *testing.T) {
 	s := start(t, "--notify-keyspace-events", "KA")
-	cfg, err := ParseURL(fmt.Sprintf("redis://127.0.0.1:%d/3/access", s.port))
+	cfg, err := ParseURL(fmt.Sprintf("redis://127.0.0.1:%d/3/access", s.Port))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -267,9 +209,7 @@ func TestRealServerHangs(t *testing.T) {
 		t.Fatalf("Follow ends on an idle server: %v", err)
 	default:
 	}
-	if out, err := exec.Command("kill", "-STOP", strconv.Itoa(s.cmd.Process.Pid)).CombinedOutput(); err != nil {
-		t.Fatalf("kill: %v %s", err, out)
-	}
+	s.Pause()
 	begin := time.Now()
 	if _, err := c.Stamp(context.Background()); err == nil || !strings.Contains(err.Error(), "no answer in time") {
 		t.Errorf("Stamp: %v", err)
@@ -282,17 +222,17 @@ func TestRealServerHangs(t *testing.T) {
 func TestRealRestart(t *testing.T) {
 	s := start(t, "--appendonly", "yes", "--appendfsync", "always")
 	c := s.tcp()
-	s.cli("HSET access a 1", "SET access:version 7")
+	s.CLI("HSET access a 1", "SET access:version 7")
 	_, before := fetch(t, c)
-	s.kill()
+	s.Kill()
 	fails(t, c, "connection refused")
-	s.run()
+	s.Run()
 	got, after := fetch(t, c)
 	if got["a"] != "1" || after.Version != "7" || after.Server == before.Server {
 		t.Errorf("after the restart: %q, %+v, before %+v", got, after, before)
 	}
-	s.kill()
-	s.run()
+	s.Kill()
+	s.Run()
 	if st, err := c.Stamp(context.Background()); err != nil || st.Entries != 1 {
 		t.Errorf("after a restart between two calls: %+v, %v", st, err)
 	}
@@ -300,25 +240,23 @@ func TestRealRestart(t *testing.T) {
 
 func TestRealAuthentication(t *testing.T) {
 	s := start(t, "--requirepass", "main secret")
-	users := exec.Command("redis-cli", "-s", s.socket(), "--no-auth-warning", "-a", "main secret")
-	users.Stdin = strings.NewReader("ACL SETUSER gatepost on >s3cr3t ~access ~access:version resetchannels &__keyspace@3__:access* " +
-		"+select +multi +exec +get +hlen +hgetall +subscribe +ping\nCONFIG SET notify-keyspace-events KA\nSELECT 3\nHSET access a 1\n")
-	if out, err := users.CombinedOutput(); err != nil || strings.Contains(string(out), "ERR") {
-		t.Fatalf("%v %s", err, out)
-	}
+	s.CLIWith([]string{"--no-auth-warning", "-a", "main secret"},
+		"ACL SETUSER gatepost on >s3cr3t ~access ~access:version resetchannels &__keyspace@3__:access* "+
+			"+select +multi +exec +get +hlen +hgetall +subscribe +ping",
+		"CONFIG SET notify-keyspace-events KA", "HSET access a 1")
 	fails(t, s.tcp(), "NOAUTH")
-	fails(t, s.client("redis://:wrong@127.0.0.1:%d/3/access", s.port), "authentication: the server says: WRONGPASS")
-	fails(t, s.client("redis://gatepost:wrong@127.0.0.1:%d/3/access", s.port), "WRONGPASS")
-	fails(t, s.client("redis://gatepost:s3cr3t@127.0.0.1:%d/3/other", s.port), "NOPERM")
+	fails(t, s.client("redis://:wrong@127.0.0.1:%d/3/access", s.Port), "authentication: the server says: WRONGPASS")
+	fails(t, s.client("redis://gatepost:wrong@127.0.0.1:%d/3/access", s.Port), "WRONGPASS")
+	fails(t, s.client("redis://gatepost:s3cr3t@127.0.0.1:%d/3/other", s.Port), "NOPERM")
 
 	file := filepath.Join(t.TempDir(), "password")
 	if err := os.WriteFile(file, []byte("main secret\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if got, _ := fetch(t, s.client("redis://127.0.0.1:%d/3/access?password_file=%s", s.port, file)); got["a"] != "1" {
+	if got, _ := fetch(t, s.client("redis://127.0.0.1:%d/3/access?password_file=%s", s.Port, file)); got["a"] != "1" {
 		t.Errorf("password from a file: %q", got)
 	}
-	c := s.client("redis://gatepost:s3cr3t@127.0.0.1:%d/3/access", s.port)
+	c := s.client("redis://gatepost:s3cr3t@127.0.0.1:%d/3/access", s.Port)
 	if got, st := fetch(t, c); got["a"] != "1" || st.Server != "" {
 		t.Errorf("a user without INFO: %q, %+v", got, st)
 	}
@@ -335,13 +273,8 @@ func TestRealAuthentication(t *testing.T) {
 func TestRealTLS(t *testing.T) {
 	made := credentialstest.Make(t)
 	s := start(t)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	port := l.Addr().(*net.TCPAddr).Port
-	l.Close()
-	s.cli("HSET access a 1", "CONFIG SET tls-cert-file "+made.CertFile+" tls-key-file "+made.KeyFile+
+	port := servers.FreePort(t)
+	s.CLI("HSET access a 1", "CONFIG SET tls-cert-file "+made.CertFile+" tls-key-file "+made.KeyFile+
 		" tls-ca-cert-file "+made.CAFile+fmt.Sprintf(" tls-port %d", port))
 	files := "ca_file=" + made.CAFile + "&cert_file=" + made.CertFile + "&key_file=" + made.KeyFile
 	c := s.client("rediss://localhost:%d/3/access?%s", port, files)
@@ -369,9 +302,9 @@ func TestRealLoadingAndReplica(t *testing.T) {
 	for i := range 3000 {
 		commands = append(commands, fmt.Sprintf("SET filler%d %d", i, i))
 	}
-	s.cli(append(commands, "HSET access a 1", "SAVE")...)
-	s.kill()
-	s.run()
+	s.CLI(append(commands, "HSET access a 1", "SAVE")...)
+	s.Kill()
+	s.Run()
 	fails(t, s.tcp(), "LOADING")
 	deadline := time.Now().Add(20 * time.Second)
 	for {
@@ -392,17 +325,17 @@ func TestRealLoadingAndReplica(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "replica") {
 		t.Errorf("a replica that never reached its master: %v", err)
 	}
-	replica.cli("CONFIG SET replica-serve-stale-data no")
+	replica.CLI("CONFIG SET replica-serve-stale-data no")
 	fails(t, replica.tcp(), "MASTERDOWN")
 }
 
 // Between the server and us everything is cut at each byte in turn.
 func TestRealConnectionCut(t *testing.T) {
 	s := start(t)
-	s.cli("HSET access a 1 b 2")
+	s.CLI("HSET access a 1 b 2")
 	var limit atomic.Int64
 	cfg := serve(t, func(c net.Conn) bool {
-		up, err := net.Dial("unix", s.socket())
+		up, err := net.Dial("unix", s.Socket())
 		if err != nil {
 			return false
 		}

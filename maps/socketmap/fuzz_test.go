@@ -5,6 +5,8 @@ import (
 	"net"
 	"strings"
 	"testing"
+
+	"gatepost/internal/servers"
 )
 
 // FuzzReply has a server say anything. Only what is exactly the netstring of an OK is a value.
@@ -17,7 +19,7 @@ func FuzzReply(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if len(reply) > maxReply || !strings.HasPrefix(said, netstring(reply)) {
+		if len(reply) > maxReply || !strings.HasPrefix(said, servers.Netstring(reply)) {
 			t.Fatalf("%q was read as %q", said, reply)
 		}
 		value, found, err := parseReply(reply)
@@ -37,7 +39,7 @@ func FuzzRequest(f *testing.F) {
 	f.Add("access", "connect:192.0.2.1")
 	f.Add("", "\n,\x00:")
 	f.Fuzz(func(t *testing.T, name, key string) {
-		got, err := readRequest(bufio.NewReader(strings.NewReader(string(appendRequest(nil, name, key)))))
+		got, err := servers.ReadRequest(bufio.NewReader(strings.NewReader(string(appendRequest(nil, name, key)))))
 		if got != name+" "+key || err != nil {
 			t.Errorf("%q and %q were read as %q, %v", name, key, got, err)
 		}

@@ -10,18 +10,17 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+
+	"gatepost/internal/servers"
 )
 
 // TestPeers has Postfix's own client ask the server of the tests, which must
 // understand it, and compares its answers with ours. It needs in GATEPOST_POSTMAP a
 // postmap; integration/peers.sh brings it.
 func TestPeers(t *testing.T) {
-	postmap := os.Getenv("GATEPOST_POSTMAP")
-	if postmap == "" {
-		t.Fatal("GATEPOST_POSTMAP is not set; see integration/peers.sh")
-	}
+	postmap := servers.Postmap(t)
 	for _, network := range []string{"unix", "tcp"} {
-		s := start(t, network, serveTable)
+		s := start(t, network, servers.ServeTable)
 		where := "unix:" + s.Addr().String() + ":access"
 		if network == "tcp" {
 			where = "inet:" + s.Addr().String() + ":access"
@@ -38,7 +37,7 @@ func TestPeers(t *testing.T) {
 			key := fmt.Sprintf("key%d@example.com", i)
 			keys += key + "\n"
 			if i%3 > 0 {
-				s.table["access "+key] = fmt.Sprintf("OK value %d", i)
+				s.Set("access "+key, fmt.Sprintf("OK value %d", i))
 			}
 			value, found, err := c.Lookup(context.Background(), key)
 			if err != nil {

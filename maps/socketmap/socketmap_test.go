@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"gatepost/internal/servers"
 )
 
 func TestLookup(t *testing.T) {
@@ -37,7 +39,7 @@ func TestLookup(t *testing.T) {
 		{"perm", "", false, `the server could not answer: PERM "no such map"`},
 	}
 	for _, network := range []string{"unix", "tcp"} {
-		s := start(t, network, serveTable)
+		s := start(t, network, servers.ServeTable)
 		c := clientOf(t, s, nil)
 		for _, k := range cases {
 			value, found, err := c.Lookup(context.Background(), k.key)
@@ -49,7 +51,7 @@ func TestLookup(t *testing.T) {
 				t.Errorf("%s: Lookup(%.20q) = %.20q, %v, %v, want %.20q, %v, %s", network, k.key, value, found, err, k.value, k.found, want)
 			}
 		}
-		if n := s.accepted.Load(); n != 1 {
+		if n := s.Accepted.Load(); n != 1 {
 			t.Errorf("%s: %d connections for %d lookups one after the other", network, n, len(cases))
 		}
 	}
@@ -80,12 +82,12 @@ func TestNastyReplies(t *testing.T) {
 		{"small letters", "6:ok abc,", `the server answered "ok abc", where OK or NOTFOUND was expected`},
 		{"OK alone", "2:OK,", `the server answered "OK", where OK or NOTFOUND was expected`},
 		{"OK and more", "4:OKAY,", `the server answered "OKAY", where OK or NOTFOUND was expected`},
-		{"another word", netstring("PONG " + strings.Repeat("x", 1000)), `the server answered "PONG ` + strings.Repeat("x", 195) + `", where OK or NOTFOUND was expected`},
-		{"long reason", netstring("TEMP " + strings.Repeat("\x00", 1000)), `the server could not answer: TEMP "` + strings.Repeat(`\x00`, 200) + `"`},
+		{"another word", servers.Netstring("PONG " + strings.Repeat("x", 1000)), `the server answered "PONG ` + strings.Repeat("x", 195) + `", where OK or NOTFOUND was expected`},
+		{"long reason", servers.Netstring("TEMP " + strings.Repeat("\x00", 1000)), `the server could not answer: TEMP "` + strings.Repeat(`\x00`, 200) + `"`},
 	}
 	for _, k := range cases {
 		t.Run(k.name, func(t *testing.T) {
-			s := start(t, "unix", saying(k.reply))
+			s := start(t, "unix", servers.Saying(k.reply))
 			c := clientOf(t, s, nil)
 			for range 2 {
 				value, found, err := c.Lookup(context.Background(), "a")
@@ -101,8 +103,8 @@ func TestNastyReplies(t *testing.T) {
 func TestClosing(t *testing.T) {
 	const reply = "11:OK REJECT x,"
 	for n := range len(reply) {
-		s := start(t, "tcp", func(_ *server, conn net.Conn, r *bufio.Reader) {
-			if _, err := readRequest(r); err == nil {
+		s := start(t, "tcp", func(_ *servers.Socketmap, conn net.Conn, r *bufio.Reader) {
+			if _, err := servers.ReadRequest(r); err == nil {
 				io.WriteString(conn, reply[:n])
 			}
 		})
@@ -111,8 +113,8 @@ func TestClosing(t *testing.T) {
 		if value != "" || found || !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
 			t.Errorf("closed after %d bytes: %q, %v, %v", n, value, found, err)
 		}
-		if s.accepted.Load() != 1 {
-			t.Errorf("closed after %d bytes: %d connections, a new one is not tried twice", n, s.accepted.Load())
+		if s.Accepted.Load() != 1 {
+			t.Errorf("closed after %d bytes: %d connections, a new one is not tried twice", n, s.Accepted.Load())
 		}
 	}
 }
@@ -127,8 +129,8 @@ func TestNobodyThere(t *testing.T) {
 
 // TestSlow has servers that never end their reply, each in another way.
 func TestSlow(t *testing.T) {
-	silent := func(s *server, _ net.Conn, r *bufio.Reader) { io.Copy(io.Discard, r) }
-	dripping := func(s *server, conn net.Conn, r *bufio.Reader) {
+	silent := func(s *servers.Socketmap, _ net.Conn, r *bufio.Reader) { io.Copy(io.Discard, r) }
+	dripping := func(s *servers.Socketmap, conn net.Conn, r *bufio.Reader) {
 		io.WriteString(conn, "60000:OK ")
 		for {
 			if _, err := io.WriteString(conn, "x"); err != nil {
@@ -137,10 +139,10 @@ func TestSlow(t *testing.T) {
 			time.Sleep(5 * time.Millisecond)
 		}
 	}
-	deaf := func(s *server, conn net.Conn, r *bufio.Reader) {
+	deaf := func(s *servers.Socketmap, conn net.Conn, r *bufio.Reader) {
 		time.Sleep(300 * time.Millisecond) // reads nothing, so that a long question does not get through
 	}
-	for name, handle := range map[string]func(*server, net.Conn, *bufio.Reader){"silent": silent, "dripping": dripping, "deaf": deaf} {
+	for name, handle := range map[string]servers.SocketmapHandler{"silent": silent, "dripping": dripping, "deaf": deaf} {
 		t.Run(name, func(t *testing.T) {
 			s := start(t, "unix", handle)
 			key := strings.Repeat("k", 10<<20)
@@ -165,16 +167,16 @@ func TestSlow(t *testing.T) {
 // TestLateReply has a reply come after its lookup gave up: it must not answer the next one.
 func TestLateReply(t *testing.T) {
 	release := make(chan struct{})
-	s := start(t, "unix", func(s *server, conn net.Conn, r *bufio.Reader) {
+	s := start(t, "unix", func(s *servers.Socketmap, conn net.Conn, r *bufio.Reader) {
 		for {
-			request, err := readRequest(r)
+			request, err := servers.ReadRequest(r)
 			if err != nil {
 				return
 			}
 			if request == "access slow" {
 				<-release
 			}
-			io.WriteString(conn, netstring("OK for "+request))
+			io.WriteString(conn, servers.Netstring("OK for "+request))
 		}
 	})
 	c := clientOf(t, s, nil)
@@ -194,15 +196,15 @@ func TestLateReply(t *testing.T) {
 // TestUnasked has the server send a second answer some time after the first.
 func TestUnasked(t *testing.T) {
 	sent := make(chan struct{}, 10)
-	s := start(t, "unix", func(s *server, conn net.Conn, r *bufio.Reader) {
+	s := start(t, "unix", func(s *servers.Socketmap, conn net.Conn, r *bufio.Reader) {
 		for {
-			request, err := readRequest(r)
+			request, err := servers.ReadRequest(r)
 			if err != nil {
 				return
 			}
-			io.WriteString(conn, netstring("OK for "+request))
+			io.WriteString(conn, servers.Netstring("OK for "+request))
 			time.Sleep(20 * time.Millisecond)
-			io.WriteString(conn, netstring("OK unasked"))
+			io.WriteString(conn, servers.Netstring("OK unasked"))
 			sent <- struct{}{}
 		}
 	})
@@ -220,25 +222,25 @@ func TestUnasked(t *testing.T) {
 // is noticed before the next question.
 func TestKeptConnectionClosed(t *testing.T) {
 	for _, network := range []string{"unix", "tcp"} {
-		s := start(t, network, serveTable)
+		s := start(t, network, servers.ServeTable)
 		c := clientOf(t, s, nil)
 		for i := range 5 {
 			if value, _, err := c.Lookup(context.Background(), "a"); value != "REJECT" || err != nil {
 				t.Errorf("%s: lookup %d = %q, %v", network, i, value, err)
 			}
-			s.closeConns()
+			s.CloseConns()
 		}
 	}
 }
 
 // closingOnSecond answers the first question of a connection and closes it at the second.
-func closingOnSecond(s *server, conn net.Conn, r *bufio.Reader) {
-	request, err := readRequest(r)
+func closingOnSecond(s *servers.Socketmap, conn net.Conn, r *bufio.Reader) {
+	request, err := servers.ReadRequest(r)
 	if err != nil {
 		return
 	}
-	io.WriteString(conn, netstring(s.answer(request)))
-	readRequest(r)
+	io.WriteString(conn, servers.Netstring(s.Answer(request)))
+	servers.ReadRequest(r)
 }
 
 // TestRetry has the server close kept connections only when the question is under way.
@@ -251,7 +253,7 @@ func TestRetry(t *testing.T) {
 				t.Errorf("%s: lookup %d = %q, %v, %v", network, i, value, found, err)
 			}
 		}
-		if n := s.accepted.Load(); n != 6 {
+		if n := s.Accepted.Load(); n != 6 {
 			t.Errorf("%s: %d connections for 6 lookups", network, n)
 		}
 	}
@@ -260,11 +262,11 @@ func TestRetry(t *testing.T) {
 // TestRetryOnce has the server close all connections but the first at once: the lookup
 // that tried a second time fails.
 func TestRetryOnce(t *testing.T) {
-	s := start(t, "unix", func(s *server, conn net.Conn, r *bufio.Reader) {
-		if s.accepted.Load() == 1 {
+	s := start(t, "unix", func(s *servers.Socketmap, conn net.Conn, r *bufio.Reader) {
+		if s.Accepted.Load() == 1 {
 			closingOnSecond(s, conn, r)
 		} else {
-			readRequest(r)
+			servers.ReadRequest(r)
 		}
 	})
 	c := clientOf(t, s, nil)
@@ -274,20 +276,20 @@ func TestRetryOnce(t *testing.T) {
 	if _, found, err := c.Lookup(context.Background(), "a"); found || !errors.Is(err, io.EOF) {
 		t.Errorf("Lookup() = %v, %v", found, err)
 	}
-	if n := s.accepted.Load(); n != 2 {
+	if n := s.Accepted.Load(); n != 2 {
 		t.Errorf("%d connections, want 2", n)
 	}
 }
 
 // TestRestart has the server gone for a while: the client recovers by itself.
 func TestRestart(t *testing.T) {
-	s := start(t, "tcp", serveTable)
+	s := start(t, "tcp", servers.ServeTable)
 	c := clientOf(t, s, nil)
 	if _, found, err := c.Lookup(context.Background(), "a"); !found || err != nil {
 		t.Fatalf("Lookup() = %v, %v", found, err)
 	}
 	address := s.Addr().String()
-	s.stop()
+	s.Stop()
 	if _, found, err := c.Lookup(context.Background(), "a"); found || !errors.Is(err, syscall.ECONNREFUSED) {
 		t.Errorf("Lookup() without a server = %v, %v", found, err)
 	}
@@ -295,7 +297,7 @@ func TestRestart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	serve(t, l, serveTable)
+	serve(t, l)
 	if _, found, err := c.Lookup(context.Background(), "a"); !found || err != nil {
 		t.Errorf("Lookup() after a restart = %v, %v", found, err)
 	}
@@ -303,7 +305,7 @@ func TestRestart(t *testing.T) {
 
 // TestOldConnection does not use a connection again that was idle for long.
 func TestOldConnection(t *testing.T) {
-	s := start(t, "unix", serveTable)
+	s := start(t, "unix", servers.ServeTable)
 	c := clientOf(t, s, nil)
 	for range 3 {
 		if _, found, err := c.Lookup(context.Background(), "a"); !found || err != nil {
@@ -311,7 +313,7 @@ func TestOldConnection(t *testing.T) {
 		}
 		c.pool.idle[0].used = time.Now().Add(-maxIdleTime - time.Second)
 	}
-	if n := s.accepted.Load(); n != 3 {
+	if n := s.Accepted.Load(); n != 3 {
 		t.Errorf("%d connections, want 3", n)
 	}
 }
@@ -319,13 +321,13 @@ func TestOldConnection(t *testing.T) {
 // TestConcurrent has 100 lookups at a time, each of which must get its own answer.
 func TestConcurrent(t *testing.T) {
 	for _, network := range []string{"unix", "tcp"} {
-		s := start(t, network, func(s *server, conn net.Conn, r *bufio.Reader) {
+		s := start(t, network, func(s *servers.Socketmap, conn net.Conn, r *bufio.Reader) {
 			for n := 0; ; n++ {
-				request, err := readRequest(r)
+				request, err := servers.ReadRequest(r)
 				if err != nil || n%50 == 49 {
 					return // after some questions it closes the connection, without an answer
 				}
-				io.WriteString(conn, netstring("OK for "+request))
+				io.WriteString(conn, servers.Netstring("OK for "+request))
 			}
 		})
 		c := clientOf(t, s, func(config *Config) { config.Timeout, config.MaxIdle = time.Minute, 16 })
@@ -351,9 +353,9 @@ func TestConcurrent(t *testing.T) {
 // TestMaxOpen has the server hold all lookups: the 33rd waits, no longer than its ctx lets it.
 func TestMaxOpen(t *testing.T) {
 	release := make(chan struct{})
-	s := start(t, "unix", func(s *server, conn net.Conn, r *bufio.Reader) {
+	s := start(t, "unix", func(s *servers.Socketmap, conn net.Conn, r *bufio.Reader) {
 		<-release
-		serveTable(s, conn, r)
+		servers.ServeTable(s, conn, r)
 	})
 	c := clientOf(t, s, func(config *Config) { config.Timeout, config.MaxIdle = time.Minute, maxOpen })
 	var all sync.WaitGroup
@@ -364,7 +366,7 @@ func TestMaxOpen(t *testing.T) {
 			}
 		})
 	}
-	for s.accepted.Load() < maxOpen {
+	for s.Accepted.Load() < maxOpen {
 		time.Sleep(time.Millisecond)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
@@ -375,7 +377,7 @@ func TestMaxOpen(t *testing.T) {
 	}
 	close(release)
 	all.Wait()
-	if n := s.accepted.Load(); n != maxOpen {
+	if n := s.Accepted.Load(); n != maxOpen {
 		t.Errorf("%d connections, want %d", n, maxOpen)
 	}
 }
@@ -407,13 +409,13 @@ func TestSmallBacklog(t *testing.T) {
 		})
 	}
 	time.Sleep(50 * time.Millisecond)
-	serve(t, l, serveTable)
+	serve(t, l)
 	all.Wait()
 }
 
 func TestMaxIdle(t *testing.T) {
 	for maxIdle, want := range map[int]int{-1: 0, 0: 4, 1: 1, 1000: maxOpen} {
-		s := start(t, "unix", serveTable)
+		s := start(t, "unix", servers.ServeTable)
 		c := clientOf(t, s, func(config *Config) { config.MaxIdle = maxIdle })
 		var conns []*conn
 		for range maxOpen + 1 {
@@ -434,14 +436,14 @@ func TestMaxIdle(t *testing.T) {
 
 func TestClose(t *testing.T) {
 	asked, release := make(chan struct{}), make(chan struct{})
-	s := start(t, "unix", func(s *server, conn net.Conn, r *bufio.Reader) {
-		request, err := readRequest(r)
+	s := start(t, "unix", func(s *servers.Socketmap, conn net.Conn, r *bufio.Reader) {
+		request, err := servers.ReadRequest(r)
 		if err != nil {
 			return
 		}
 		close(asked)
 		<-release
-		io.WriteString(conn, netstring(s.answer(request)))
+		io.WriteString(conn, servers.Netstring(s.Answer(request)))
 		io.Copy(io.Discard, r)
 	})
 	c := clientOf(t, s, nil)
