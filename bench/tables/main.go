@@ -51,6 +51,8 @@ func measure(args []string) error {
 	switch args[0] {
 	case "load":
 		return measureLoad(f.text)
+	case "hash", "btree", "cdb":
+		return measureLoad(databases(args[1])[args[0]])
 	case "present", "absent":
 		seconds, err := strconv.ParseFloat(args[2], 64)
 		if err != nil {
@@ -86,6 +88,9 @@ func (b *bench) prepare(lines int) (err error) {
 	if err := generate(filesIn(b.dir), lines); err != nil {
 		return err
 	}
+	if err := makeDatabases(b.dir, filesIn(b.dir).text); err != nil {
+		return err
+	}
 	if b.self, err = os.Executable(); err != nil {
 		return err
 	}
@@ -105,6 +110,9 @@ func (b *bench) measure() error {
 		fmt.Fprintf(os.Stderr, "round %d of %d\n", round+1, b.rounds)
 		commands := [][]string{
 			{"load", b.self, "measure", "load", b.dir},
+			{"hash load", b.self, "measure", "hash", b.dir},
+			{"btree load", b.self, "measure", "btree", b.dir},
+			{"cdb load", b.self, "measure", "cdb", b.dir},
 			{"cdb make", b.peers, "cdb", "make", text, database("cdb")},
 			{"libdb make", b.peers, "libdb", "make", text, database("libdb")},
 		}

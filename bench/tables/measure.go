@@ -17,17 +17,48 @@ import (
 	"syscall"
 	"time"
 
+	"gatepost/internal/makemap"
 	"gatepost/maps"
 	"gatepost/policy"
 )
 
-// openAccess opens a text as the milter opens its access table.
+// openAccess opens a file as the milter opens its access table.
 func openAccess(path string) (*maps.Table, error) {
 	spec := maps.Spec{Name: "access", Path: path, Format: maps.FormatAccess, Check: policy.AccessCheck()}
+	switch filepath.Ext(path) {
+	case ".db":
+		spec.Kind = maps.KindDB
+	case ".cdb":
+		spec.Kind = maps.KindCDB
+	}
 	return maps.Open(spec, slog.New(slog.DiscardHandler))
 }
 
-// measureLoad prints how long it takes from a text to serving, the processor's
+// databases are the types of gatepost makemap, and the files of the bench's databases.
+func databases(dir string) map[string]string {
+	return map[string]string{"hash": filepath.Join(dir, "hash.db"), "btree": filepath.Join(dir, "btree.db"), "cdb": filepath.Join(dir, "access.cdb")}
+}
+
+// makeDatabases has gatepost makemap make one of each type.
+func makeDatabases(dir, text string) error {
+	for typ, path := range databases(dir) {
+		in, err := os.Open(text)
+		if err != nil {
+			return err
+		}
+		good, err := makemap.Make(context.Background(), typ, path, in, makemap.Options{})
+		in.Close()
+		if err == nil && !good {
+			err = fmt.Errorf("%s: lines were left out", text)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// measureLoad prints how long it takes from a file to serving, the processor's
 // time for it, and what memory it takes, at rest and at most.
 func measureLoad(path string) error {
 	runtime.GC()

@@ -17,6 +17,11 @@ func (b *bench) report(out io.Writer) {
 	fmt.Fprintf(w, "gatepost, text to serving\t%.3f\t%.3f\t%.1f\t%.1f\n", b.of("load", "seconds"), b.of("load", "cpu_seconds"),
 		b.of("load", "memory_mib"), b.of("load", "peak_mib"))
 	fmt.Fprintf(w, "the same, best round\t%.3f\t%.3f\n", b.best("load", "seconds"), b.best("load", "cpu_seconds"))
+	for _, typ := range []string{"hash", "btree", "cdb"} {
+		what := typ + " load"
+		fmt.Fprintf(w, "gatepost, %s database to serving\t%.3f\t%.3f\t%.1f\t%.1f\t%.2f times the text\n", typ, b.of(what, "seconds"), b.of(what, "cpu_seconds"),
+			b.of(what, "memory_mib"), b.of(what, "peak_mib"), b.ratio(what, "load", "seconds"))
+	}
 	for _, peer := range []string{"cdb", "libdb"} {
 		fmt.Fprintf(w, "%s, text to database\t%.3f\n", peer, b.of(peer+" make", "seconds"))
 	}
