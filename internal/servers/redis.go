@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 )
 
 // Redis is a real redis-server. Its tables are in database 3.
@@ -34,6 +35,17 @@ func (r *Redis) Run() {
 		"--port", strconv.Itoa(r.Port), "--bind", "127.0.0.1", "--unixsocket", r.socket, "--dir", r.dir,
 		"--save", "", "--daemonize", "no", "--logfile", filepath.Join(r.dir, "log"),
 	}, r.args...)...)
+}
+
+// Ready waits until a server that was started again has read its data.
+func (r *Redis) Ready() {
+	r.t.Helper()
+	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		if strings.Contains(r.CLI("INFO persistence"), "\nloading:0") {
+			return
+		}
+	}
+	r.t.Fatal("redis-server does not finish loading")
 }
 
 // URL is the address of a table that is the hash with a key.

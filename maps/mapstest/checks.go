@@ -246,7 +246,7 @@ func (x *table) testFaults() {
 		if x.WhenGone == AnswersLast {
 			x.expect(fault.Name, x.Before)
 		}
-		if _, at := x.fault(); at.IsZero() {
+		if at, _ := x.fault(); at.IsZero() {
 			x.Errorf("%s: the status does not say since when", fault.Name)
 		}
 		if !strings.Contains(x.log.String(), "level=ERROR") {
@@ -262,7 +262,7 @@ func (x *table) testFaults() {
 			if wrong := x.wrong(x.Before); wrong != "" {
 				return wrong
 			}
-			if err, at := x.fault(); err != nil || !at.IsZero() {
+			if at, err := x.fault(); err != nil || !at.IsZero() {
 				return fmt.Sprintf("the status has error %v of %v", err, at)
 			}
 			return ""
@@ -302,18 +302,18 @@ func (x *table) wrongWithout() (wrong string) {
 			wrong = fmt.Sprintf("Lookup(%.80q) = %.300q", key, got)
 		}
 	}
-	if err, _ := x.fault(); err == nil && wrong == "" {
+	if _, err := x.fault(); err == nil && wrong == "" {
 		wrong = "the status has no error"
 	}
 	return wrong
 }
 
 // fault is the fault that the status of one of the maps tells of.
-func (x *table) fault() (err error, at time.Time) {
+func (x *table) fault() (at time.Time, err error) {
 	for _, s := range x.stores {
 		if st := s.Status(); st.LastError != nil {
 			err, at = st.LastError, st.LastErrorAt
 		}
 	}
-	return err, at
+	return at, err
 }

@@ -227,12 +227,14 @@ func TestRealRestart(t *testing.T) {
 	s.Kill()
 	fails(t, c, "connection refused")
 	s.Run()
+	s.Ready()
 	got, after := fetch(t, c)
 	if got["a"] != "1" || after.Version != "7" || after.Server == before.Server {
 		t.Errorf("after the restart: %q, %+v, before %+v", got, after, before)
 	}
 	s.Kill()
 	s.Run()
+	s.Ready()
 	if st, err := c.Stamp(context.Background()); err != nil || st.Entries != 1 {
 		t.Errorf("after a restart between two calls: %+v, %v", st, err)
 	}
