@@ -58,7 +58,11 @@ func (t *Text) chunks() []chunk {
 func (t *Text) build(chunks []chunk, how making) error {
 	var n atomic.Int64
 	how.each(len(chunks), func(i int) {
-		here := 0
+		here := chunks[i].entries
+		if here > 0 {
+			n.Add(int64(here))
+			return
+		}
 		s := scanner{format: t.format}
 		s.entry = func(int, int, string, string) bool { here++; return true }
 		s.scan(t.data, chunks[i])

@@ -24,8 +24,8 @@ var errTooMuch = errors.New("its entries have many times the size of the file")
 func parseDatabase(kind Kind, file, data string, how making) (*Text, error) {
 	upper := fault{kind: upperCase}
 	left := maxGrowth*len(data) + 1<<20
-	t, err := makePairs(file, func(yield func(key, value []byte) error) error {
-		return walkDatabase(kind, asBytes(data), func(key, value []byte) error {
+	walk := func(yield func(key, value []byte) error) error {
+		err := walkDatabase(kind, asBytes(data), func(key, value []byte) error {
 			key, hasNUL := bytes.CutSuffix(key, []byte{0})
 			if hasNUL {
 				value = bytes.TrimSuffix(value, []byte{0})
@@ -41,9 +41,15 @@ func parseDatabase(kind Kind, file, data string, how making) (*Text, error) {
 			}
 			return nil
 		})
-	}, how)
+		if err != nil {
+			return fmt.Errorf("%s: %w", file, err)
+		}
+		return nil
+	}
+	how.size = int64(len(data))
+	t, err := makePairs(file, walk, how)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", file, err)
+		return nil, err
 	}
 	if upper.n > 0 {
 		t.addProblem(upper)

@@ -1,9 +1,6 @@
 package maps
 
-import (
-	"encoding/binary"
-	"strings"
-)
+import "encoding/binary"
 
 // NewPairs makes a snapshot of a database: of the pairs that walk yields, of any
 // bytes. file names it in sources and errors; its entries have no line. yield
@@ -18,7 +15,7 @@ func NewPairs(file string, walk func(yield func(key, value []byte) error) error)
 }
 
 func makePairs(file string, walk func(yield func(key, value []byte) error) error, how making) (*Text, error) {
-	p := pairs{file: file}
+	p := pairs{file: file, expect: how.size}
 	err := walk(p.add)
 	if err == nil {
 		err = p.err
@@ -38,19 +35,32 @@ func makePairs(file string, walk func(yield func(key, value []byte) error) error
 // text that grows, spare the memory of its outgrown copies.
 type pairs struct {
 	file   string
-	blocks [][]byte // each of whole pairs, and with few exceptions of chunkSize
-	chunks []chunk  // beside the blocks: where they will stand
+	expect int64    // what all pairs take at most, if they are as expected: then there is one block
+	blocks [][]byte // each of whole pairs
+	chunks []chunk  // parts of the blocks: where they will stand
 	size   int64
 	err    error
 }
 
+// pairSize is how many bytes a pair takes.
+func pairSize(key, value []byte) int64 {
+	var b [2 * binary.MaxVarintLen64]byte
+	lengths := binary.PutUvarint(b[:], uint64(len(key)))
+	lengths += binary.PutUvarint(b[lengths:], uint64(len(value)))
+	return int64(lengths + len(key) + len(value))
+}
+
 func (p *pairs) add(key, value []byte) error {
-	need := 2*binary.MaxVarintLen64 + len(key) + len(value)
+	need := pairSize(key, value)
 	last := len(p.blocks) - 1
-	if last < 0 || cap(p.blocks[last])-len(p.blocks[last]) < need {
-		p.blocks = append(p.blocks, make([]byte, 0, max(chunkSize, need)))
+	if last < 0 || int64(cap(p.blocks[last])-len(p.blocks[last])) < need {
+		block := make([]byte, max(chunkSize, need, p.expect))
+		inLargePages(block)
+		p.blocks = append(p.blocks, block[:0])
 		p.chunks = append(p.chunks, chunk{from: int(p.size), to: int(p.size)})
 		last++
+	} else if at := p.chunks[len(p.chunks)-1]; at.to-at.from >= chunkSize {
+		p.chunks = append(p.chunks, chunk{from: int(p.size), to: int(p.size)})
 	}
 	b := p.blocks[last]
 	b = append(binary.AppendUvarint(b, uint64(len(key))), key...)
@@ -60,19 +70,21 @@ func (p *pairs) add(key, value []byte) error {
 		return p.err
 	}
 	p.blocks[last] = b
-	p.chunks[last].to = int(p.size)
+	here := &p.chunks[len(p.chunks)-1]
+	here.to, here.entries = int(p.size), here.entries+1
 	return nil
 }
 
 // join gives all pairs in one piece, and lets go of the blocks.
 func (p *pairs) join() string {
-	var b strings.Builder
-	b.Grow(int(p.size))
+	all := make([]byte, p.size)
+	inLargePages(all)
+	at := 0
 	for i, block := range p.blocks {
-		b.Write(block)
+		at += copy(all[at:], block)
 		p.blocks[i] = nil
 	}
-	return b.String()
+	return asString(all) // nobody else has it
 }
 
 // pairAt is the pair that begins at pos, and where the next one begins.

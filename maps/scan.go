@@ -49,6 +49,7 @@ type scanner struct {
 type chunk struct {
 	from, to int
 	line     int // number of the first line
+	entries  int // how many there are, if that is known
 }
 
 func whole(data string) chunk { return chunk{to: len(data), line: 1} }

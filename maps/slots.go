@@ -1,6 +1,9 @@
 package maps
 
-import "math/bits"
+import (
+	"math/bits"
+	"unsafe"
+)
 
 const (
 	// groupSlots is how many slots share a cache line of 64 bytes with their tags.
@@ -26,7 +29,9 @@ func newSlots(n int) slots {
 	if n == 0 {
 		return nil
 	}
-	return make(slots, n/groupFill+1)
+	s := make(slots, n/groupFill+1)
+	inLargePages(unsafe.Slice((*byte)(unsafe.Pointer(&s[0])), len(s)*int(unsafe.Sizeof(s[0]))))
+	return s
 }
 
 // home is the group where a hash is looked for first, and its tag.

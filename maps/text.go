@@ -40,6 +40,9 @@ type making struct {
 	check func(key, value string) error
 	// workers is how many goroutines may be busy; 0 is one for each processor.
 	workers int
+	// size is how many bytes the pairs of a database take at most, unless it is an odd
+	// one; 0 where that is not known.
+	size int64
 }
 
 // Parse reads a whole table. file names it in sources and errors. The problems
