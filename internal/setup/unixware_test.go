@@ -7,6 +7,8 @@ import (
 	"sync"
 	"testing"
 
+	"gatepost/internal/config"
+	"gatepost/internal/makemap"
 	"gatepost/policy"
 )
 
@@ -122,5 +124,35 @@ func TestCheckRcptOffWarns(t *testing.T) {
 	p.cfg.Features.CheckRcpt, p.cfg.AcceptRisk = "off", []string{"check_rcpt"}
 	if p.open(); strings.Contains(p.log.String(), "level=WARN") {
 		t.Errorf("a warning though the risk is accepted:\n%s", p.log.String())
+	}
+}
+
+// TestTrustedDatabase: the table as makemap has made it of the old text.
+func TestTrustedDatabase(t *testing.T) {
+	p := newPlace(t)
+	p.unixware()
+	write := func(key string) {
+		t.Helper()
+		in := strings.NewReader("*.friend.example\taccept\n" + key + "\taccept\n")
+		if _, err := makemap.Make(t.Context(), "hash", p.path("trusted"), in, makemap.Options{Null: true}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Remove(p.path("trusted")); err != nil {
+		t.Fatal(err)
+	}
+	write("client.example")
+	p.cfg.Tables.Trusted = config.Table{Maps: []config.Map{{Kind: "db", Path: p.path("trusted.db"), Text: p.path("trusted")}}, Named: true}
+	e := p.open()
+	if got := decide(t, e, "<u@elsewhere.example>"); got != "accept" {
+		t.Errorf("RCPT of a client in the database gave %s, want accept", got)
+	}
+	write("123.45.*")
+	err := e.Reload(t.Context(), func() (*config.Config, error) { return p.cfg, nil })
+	if err == nil || !strings.Contains(err.Error(), "trusted.db: key 123.45.*: ") {
+		t.Errorf("a bad wildcard in the database gave %v", err)
+	}
+	if got := decide(t, e, "<u@elsewhere.example>"); got != "accept" {
+		t.Errorf("after it RCPT gave %s, want accept", got)
 	}
 }
