@@ -31,6 +31,7 @@ type entry struct {
 	aliased bool   // ans.Name is the target of a CNAME, not the name asked for
 	absent  bool   // the name does not exist
 	expires time.Time
+	last    *entry // of a failure: the records there were before, if they may stand in
 
 	rememberedFrom string // ans.Server (or err.Server) of an answer out of the cache
 	rememberedErr  *Error
@@ -77,12 +78,13 @@ func (e *entry) answer(name string, ttl time.Duration, server string) Answer {
 
 // cache keeps entries until they expire or room is needed for others.
 type cache struct {
-	entries *lru.Cache[key, *entry]
+	entries  *lru.Cache[key, *entry]
+	staleFor time.Duration // after their end they may stand in for an answer
 }
 
-func newCache(size int) (cache, error) {
+func newCache(size int, staleFor time.Duration) (cache, error) {
 	entries, err := lru.New[key, *entry](size)
-	return cache{entries}, err
+	return cache{entries, staleFor}, err
 }
 
 // get finds the question's entry, or that the name does not exist at all; nil if there is none that is still good.
@@ -103,7 +105,23 @@ func (c cache) put(k key, e *entry, now time.Time, ttl time.Duration) {
 		return
 	}
 	if e.absent && !e.aliased {
+		c.entries.Remove(k) // no records are left that could stand in
 		k.t = 0
 	}
+	if e.err != nil {
+		e.last = c.lastGood(k, now)
+	}
 	c.entries.Add(k, e)
+}
+
+// lastGood finds the question's last answer with records, no older than may stand in.
+func (c cache) lastGood(k key, now time.Time) *entry {
+	e, ok := c.entries.Peek(k)
+	if ok && e.err != nil {
+		e = e.last
+	}
+	if c.staleFor == 0 || !ok || e == nil || e.ans.Empty() || now.After(e.expires.Add(c.staleFor)) {
+		return nil
+	}
+	return e
 }
