@@ -36,7 +36,7 @@ var allowedImports = map[string][]string{
 	"internal/clients":  {},
 	"internal/config":   {"internal/smtp"},
 	"integration":       {"internal/dns", "internal/dns/dnsfake", "internal/smtp", "milter/miltertest"},
-	"bench":             {"maps", "policy"},
+	"bench":             {"maps", "policy", "internal/dns"},
 	"examples":          {"milter/miltertest"},
 }
 

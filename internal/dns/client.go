@@ -24,7 +24,7 @@ type Config struct {
 	Attempts   int           // rounds over the servers; 2
 	Rotate     bool          // begin with each server in turn, not always with the first
 	TCP        bool          // ask by TCP only
-	CacheSize  int           // answers kept; 10000
+	CacheSize  int           // names whose answers are kept; 10000
 	ServeStale time.Duration // for how long after its end an answer may stand in, see AllowStale; 0: it may not
 	Log        *slog.Logger  // servers that fall silent, and at debug level each lack of an answer; none
 }
@@ -112,22 +112,22 @@ func (c *Client) Stats() Stats {
 func (c *Client) Lookup(ctx context.Context, name string, t Type) (Answer, error) {
 	c.lookups.Add(1)
 	name = relative(name)
-	if !t.known() {
+	if t.index() < 0 {
 		return c.count(Answer{}, &Error{Name: name, Type: t, Reason: "not a type that this resolver reads"})
 	}
 	k := key{lower(name), t}
 	now := c.now()
-	e := c.cache.get(k, now)
-	if e != nil {
+	e, known := c.cache.get(k, now)
+	if known {
 		c.hits.Add(1)
-		if e.err == nil {
+		if e.failure == nil {
 			return e.remembered(name, now)
 		}
 	}
 	if old := c.standIn(ctx, k, now); old != nil {
-		return c.lookupStale(ctx, name, k, e, old)
+		return c.lookupStale(ctx, name, k, known, old)
 	}
-	if e != nil {
+	if known {
 		return c.count(e.remembered(name, now))
 	}
 	return c.count(c.ask(ctx, name, k))
@@ -140,8 +140,9 @@ func (c *Client) count(ans Answer, err error) (Answer, error) {
 	return ans, err
 }
 
-// ask waits for the question's outcome, asking it unless somebody already does.
-// The asking has its own deadline: a waiter that leaves does not end it.
+// ask has the question's outcome, by asking it unless somebody already does. One
+// who has to leave before there is an outcome has it asked anew without him, for
+// those who wait with him and those who come back.
 func (c *Client) ask(ctx context.Context, name string, k key) (Answer, error) {
 	fqdn, ok := absolute(k.name)
 	if !ok {
@@ -150,45 +151,68 @@ func (c *Client) ask(ctx context.Context, name string, k key) (Answer, error) {
 	if err := ctx.Err(); err != nil {
 		return Answer{}, &Error{Name: name, Type: k.t, Reason: "not asked", Err: err}
 	}
-	f, err := c.flights.join(ctx, k, func() *entry { return c.fly(fqdn, k) })
-	if err != nil {
+	f, mine, err := c.flights.join(ctx, k)
+	switch {
+	case err != nil:
 		return Answer{}, &Error{Name: name, Type: k.t, Reason: "too many questions at once", Err: err}
+	case mine:
+		if e, outcome := c.fly(ctx, fqdn, k); outcome {
+			c.flights.land(k, e)
+			return e.fresh(name)
+		}
+		go func() {
+			e, _ := c.fly(context.Background(), fqdn, k)
+			c.flights.land(k, e)
+		}()
+	default:
+		select {
+		case <-f.landed:
+			return f.e.fresh(name)
+		case <-ctx.Done():
+		}
 	}
-	select {
-	case <-f.landed:
-		return f.e.fresh(name)
-	case <-ctx.Done():
-		return Answer{}, &Error{Name: name, Type: k.t, Reason: "no answer in time", Err: context.Cause(ctx)}
-	}
+	return Answer{}, &Error{Name: name, Type: k.t, Reason: "no answer in time", Err: context.Cause(ctx)}
 }
 
-// fly asks, and keeps the outcome. It runs alone for its question.
-func (c *Client) fly(fqdn string, k key) (e *entry) {
+// fly asks, and keeps the outcome; there is none if ctx was done before. It runs
+// alone for its question.
+func (c *Client) fly(ctx context.Context, fqdn string, k key) (e entry, outcome bool) {
 	defer func() {
 		if p := recover(); p != nil { // the codec reads bytes of strangers: a fault in it is a failed lookup
 			c.log.Error("dns lookup failed inside", "name", k.name, "type", k.t.String(), "panic", p, "stack", string(debug.Stack()))
-			e = newEntry(Answer{}, &Error{Name: k.name, Type: k.t, Reason: "internal fault"})
+			e, outcome = failed(&Error{Name: k.name, Type: k.t, Reason: "internal fault"}), true
 		}
 	}()
-	f, server, err := c.resolve(fqdn, k.t, time.Now().Add(maxFlight))
-	if err != nil {
-		e = newEntry(Answer{}, failure(k, server, err))
-		if !errors.Is(err, errDown) { // that costs nothing to find out again, and may be over in a moment
-			c.cache.put(k, e, c.now(), failureTTL)
-		}
-		return e
+	f, server, err := c.resolve(ctx, fqdn, k.t, time.Now().Add(maxFlight))
+	switch {
+	case err == nil:
+	case ctx.Err() != nil:
+		return entry{}, false
+	case errors.Is(err, errDown): // that costs nothing to find out again, and may be over in a moment
+		return failed(describe(k, server, err)), true
+	default:
+		e = failed(describe(k, server, err))
+		c.cache.put(k, e, c.now(), failureTTL)
+		return e, true
 	}
-	ttl := time.Duration(f.ttl) * time.Second
-	f.ans.Name, f.ans.TTL, f.ans.Server = relative(f.owner), ttl, server
-	e = newEntry(f.ans, nil)
-	e.aliased, e.absent = f.aliases > 0, f.absent
-	c.cache.put(k, e, c.now(), ttl)
-	return e
+	e = entry{server: server, ttl: time.Duration(f.ttl) * time.Second, absent: f.absent && f.aliases == 0}
+	if f.aliases > 0 {
+		f.ans.Name = relative(f.owner)
+	}
+	if f.aliases > 0 || !f.ans.Empty() {
+		ans := f.ans // only what is there gets memory of its own
+		e.ans = &ans
+	}
+	c.cache.put(k, e, c.now(), e.ttl)
+	return e, true
 }
 
-// failure describes the last try's error.
-func failure(k key, server string, err error) *Error {
-	e := &Error{Name: k.name, Type: k.t, Server: server, Reason: "no answer", Err: err}
+// describe makes an Error of the last try's.
+func describe(k key, last *server, err error) *Error {
+	e := &Error{Name: k.name, Type: k.t, Reason: "no answer", Err: err}
+	if last != nil {
+		e.Server = last.name
+	}
 	var rcode rcodeError
 	switch {
 	case errors.As(err, &rcode):

@@ -371,8 +371,8 @@ func TestFlight(t *testing.T) {
 	}
 	close(gate)
 	stayed.Wait()
-	if n := asked.Load(); n != 1 {
-		t.Errorf("%d questions for one name, want 1", n)
+	if n := asked.Load(); n != 2 {
+		t.Errorf("%d questions for one name, want 2: that of the one who left and one more", n)
 	}
 }
 

@@ -90,8 +90,8 @@ func FuzzReply(f *testing.F) {
 		if data[0] != 0x12 || data[1] != 0x34 || data[2]&0x80 == 0 || !bytes.EqualFold(data[headerLen:end], query[headerLen:end]) {
 			t.Fatalf("accepted as an answer: %x", data)
 		}
-		m, err := unpack(data)
-		if err != nil {
+		m := new(mdns.Msg)
+		if unpack(m, data) != nil {
 			return
 		}
 		for _, typ := range []Type{TypeMX, TypeA, TypeAAAA, TypePTR, TypeTXT} {
@@ -131,7 +131,7 @@ func FuzzName(f *testing.F) {
 		if !ok {
 			return
 		}
-		query, err := newQuery(fqdn, TypeA, true)
+		query, err := packQuery(new([maxQuery]byte), fqdn, TypeA, true)
 		if err != nil {
 			t.Fatalf("absolute(%q) is good, but: %v", name, err)
 		}

@@ -1,6 +1,7 @@
 package dns
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"sync"
@@ -76,13 +77,14 @@ func (h *health) try(s *server) bool {
 
 func (h *health) trial(s *server) {
 	before := h.heard.Load()
-	query, err := newQuery(".", Type(mdns.TypeNS), true)
+	w, err := newWait(".", Type(mdns.TypeNS), true)
 	until := time.Now().Add(h.timeout)
 	if err == nil && s.vc {
-		_, err = s.exchangeTCP(query, until)
+		_, err = s.exchangeTCP(context.Background(), w.query, until)
 	} else if err == nil {
-		_, err = s.udp.exchange(query, until)
+		err = s.udp.exchange(context.Background(), w, until)
 	}
+	waits.Put(w)
 	if err == nil {
 		h.answered()
 	}

@@ -1,6 +1,7 @@
 package dns
 
 import (
+	"context"
 	"math/rand/v2"
 	"net"
 	"sync"
@@ -35,23 +36,18 @@ type slot struct {
 	socket *socket
 }
 
-// exchange sends the query and waits until the time has come for the message that answers it.
-func (p *pool) exchange(query []byte, until time.Time) ([]byte, error) {
-	w := waits.Get().(*wait)
-	w.query, w.reply = query, nil
-	if err := w.queue(p.sent, until); err != nil {
-		return nil, err
+// exchange sends w's query and waits for the message that answers it until the time
+// has come or ctx is done.
+func (p *pool) exchange(ctx context.Context, w *wait, until time.Time) error {
+	if err := w.queue(ctx, p.sent, until); err != nil {
+		return err
 	}
 	s, err := p.take(w)
 	if err != nil {
 		<-p.sent
-		return nil, err
+		return err
 	}
-	err = s.send(w, until, p.sent)
-	reply := w.reply
-	w.query, w.reply = nil, nil
-	waits.Put(w)
-	return reply, err
+	return s.send(ctx, w, until, p.sent)
 }
 
 // take finds a socket for w, at random: one more thing that a forger has to guess.

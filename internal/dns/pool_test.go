@@ -179,7 +179,7 @@ func TestClosedPortIsQuick(t *testing.T) {
 func TestTenThousand(t *testing.T) {
 	dead := dnstest.Serve(t, zone(), dnstest.Silent())
 	good := dnstest.Serve(t, zone())
-	c, err := dns.NewClient(dns.Config{Servers: []string{dead, good}, Timeout: time.Second})
+	c, err := dns.NewClient(dns.Config{Servers: []string{dead, good}, Timeout: 2 * time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,16 +12,17 @@ const (
 	optLen    = 11
 )
 
-// newQuery packs one question, recursion desired, and EDNS (RFC 6891) unless the
-// server did not understand it. Its id is zero: whoever sends it sets one.
-func newQuery(fqdn string, t Type, edns bool) ([]byte, error) {
-	b := make([]byte, headerLen+maxWireName+4+optLen)
-	n, err := mdns.PackDomainName(fqdn, b, headerLen, nil, false)
+// maxQuery is the room that any query of ours fits in.
+const maxQuery = headerLen + maxWireName + 4 + optLen
+
+// packQuery packs one question into b, recursion desired, and EDNS (RFC 6891)
+// unless the server did not understand it. Its id is zero: whoever sends it sets one.
+func packQuery(b *[maxQuery]byte, fqdn string, t Type, edns bool) ([]byte, error) {
+	*b = [maxQuery]byte{2: 0x01, 5: 1} // recursion desired, one question
+	n, err := mdns.PackDomainName(fqdn, b[:], headerLen, nil, false)
 	if err != nil {
 		return nil, err
 	}
-	b[2] = 0x01 // recursion desired
-	b[5] = 1    // one question
 	binary.BigEndian.PutUint16(b[n:], uint16(t))
 	binary.BigEndian.PutUint16(b[n+2:], mdns.ClassINET)
 	n += 4

@@ -43,17 +43,17 @@ func (e rcodeError) Error() string {
 // unpack decodes a reply that has passed answers. The codec returns what it
 // could read of a message that ends too early; half an answer would pass for
 // "no such data", so the counts are compared.
-func unpack(reply []byte) (*mdns.Msg, error) {
-	m := new(mdns.Msg)
+func unpack(m *mdns.Msg, reply []byte) error {
+	*m = mdns.Msg{}
 	if err := m.Unpack(reply); err != nil {
-		return nil, fmt.Errorf("%w: %w", errBroken, err)
+		return fmt.Errorf("%w: %w", errBroken, err)
 	}
 	if len(m.Question) != 1 ||
 		len(m.Answer) != int(binary.BigEndian.Uint16(reply[6:])) ||
 		len(m.Ns) != int(binary.BigEndian.Uint16(reply[8:])) {
-		return nil, fmt.Errorf("%w: it ends too early", errBroken)
+		return fmt.Errorf("%w: it ends too early", errBroken)
 	}
-	return m, nil
+	return nil
 }
 
 // read takes the answer out of a reply, following CNAMEs inside it. An error

@@ -1,6 +1,7 @@
 package dns
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
@@ -17,10 +18,11 @@ const maxTCP = 64 // connections to one server at a time
 
 // server is one of those who resolve for us.
 type server struct {
-	name string // address and port
-	udp  pool
-	tcp  chan struct{} // one for each connection
-	vc   bool          // TCP only
+	name   string // address and port
+	cached string // the name where an answer of its is remembered
+	udp    pool
+	tcp    chan struct{} // one for each connection
+	vc     bool          // TCP only
 	health
 }
 
@@ -38,35 +40,39 @@ func newServer(text string, vc bool, timeout time.Duration, log *slog.Logger) (*
 		}
 		ap = netip.AddrPortFrom(addr, 53)
 	}
-	s := &server{name: ap.String(), vc: vc, tcp: make(chan struct{}, maxTCP)}
+	s := &server{name: ap.String(), cached: "cache of " + ap.String(), vc: vc, tcp: make(chan struct{}, maxTCP)}
 	s.udp = pool{addr: net.UDPAddrFromAddrPort(ap), sent: make(chan struct{}, window), life: socketLife, open: map[*socket]struct{}{}}
 	s.health = health{log: log.With("server", s.name), timeout: timeout, pause: downPause}
 	return s, nil
 }
 
-// exchange sends the query, by UDP and then by TCP if the answer did not fit, and
-// waits until the time has come for the message that answers it.
-func (s *server) exchange(query []byte, until time.Time) (reply []byte, err error) {
+// exchange sends w's query, by UDP and then by TCP if the answer did not fit, and
+// waits for the message that answers it until the time has come or ctx is done.
+func (s *server) exchange(ctx context.Context, w *wait, until time.Time) error {
 	before := s.heard.Load()
-	defer func() {
-		switch {
-		case err == nil:
-			s.answered()
-		case isTimeout(err) && s.heard.Load() == before:
-			s.silent(s)
-		}
-	}()
+	err := s.exchangeAny(ctx, w, until)
+	switch {
+	case err == nil:
+		s.answered()
+	case isTimeout(err) && s.heard.Load() == before:
+		s.silent(s)
+	}
+	return err
+}
+
+func (s *server) exchangeAny(ctx context.Context, w *wait, until time.Time) (err error) {
 	if !s.vc {
-		if reply, err = s.udp.exchange(query, until); err != nil || !truncated(reply) {
-			return reply, err
+		if err := s.udp.exchange(ctx, w, until); err != nil || !truncated(w.reply) {
+			return err
 		}
 		s.answered()
 	}
-	return s.exchangeTCP(query, until)
+	w.reply, err = s.exchangeTCP(ctx, w.query, until)
+	return err
 }
 
 // exchangeTCP uses one connection for one question. All of it ends in time.
-func (s *server) exchangeTCP(query []byte, until time.Time) ([]byte, error) {
+func (s *server) exchangeTCP(ctx context.Context, query []byte, until time.Time) ([]byte, error) {
 	timer := time.NewTimer(time.Until(until))
 	defer timer.Stop()
 	select {
@@ -74,9 +80,11 @@ func (s *server) exchangeTCP(query []byte, until time.Time) ([]byte, error) {
 		defer func() { <-s.tcp }()
 	case <-timer.C:
 		return nil, os.ErrDeadlineExceeded
+	case <-ctx.Done():
+		return nil, ctx.Err()
 	}
 	d := net.Dialer{Deadline: until}
-	conn, err := d.Dial("tcp", s.name)
+	conn, err := d.DialContext(ctx, "tcp", s.name)
 	if err != nil {
 		return nil, err
 	}
@@ -84,6 +92,7 @@ func (s *server) exchangeTCP(query []byte, until time.Time) ([]byte, error) {
 	if err := conn.SetDeadline(until); err != nil {
 		return nil, err
 	}
+	defer context.AfterFunc(ctx, func() { conn.Close() })()
 	return converse(conn, query)
 }
 

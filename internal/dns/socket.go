@@ -1,20 +1,22 @@
 package dns
 
 import (
+	"context"
 	crand "crypto/rand"
 	"encoding/binary"
 	"errors"
 	"math/rand/v2"
 	"net"
 	"os"
-	"slices"
 	"sync"
 	"time"
+
+	mdns "github.com/miekg/dns"
 )
 
 const (
 	readSize   = 4096             // room for servers that send more than was asked for
-	socketUses = 128              // queries that a socket sends, and so the use of a port that was found out
+	socketUses = 256              // queries that a socket sends, and so the use of a port that was found out
 	socketLife = 10 * time.Second // it sends none when it is older
 )
 
@@ -32,18 +34,23 @@ type socket struct {
 
 	mu      sync.Mutex
 	ids     *rand.ChaCha8
-	waiting map[uint16]*wait // nil once closed
+	waiting [socketUses]*wait // by the id's low bits
+	waits   int               // of these there are
 	sent    int
 	retired bool // takes no more queries
+	over    bool // closed
 }
 
-// wait is one query under way. It is used again for others.
+// wait is one query under way, and the room for it and its reply.
 type wait struct {
-	query []byte
-	reply []byte
+	query []byte // in out
+	reply []byte // in kept, if it is short
 	id    uint16
 	done  chan error // of one: the reply is there, or will not come
 	timer *time.Timer
+	msg   mdns.Msg // the reply as the codec reads it
+	out   [maxQuery]byte
+	kept  [udpSize]byte
 }
 
 var waits = sync.Pool{New: func() any {
@@ -52,12 +59,21 @@ var waits = sync.Pool{New: func() any {
 	return &wait{done: make(chan error, 1), timer: t}
 }}
 
+// newWait makes a query ready. After its end, when nobody looks at the reply any
+// more, it goes back to waits.
+func newWait(fqdn string, t Type, edns bool) (w *wait, err error) {
+	w = waits.Get().(*wait)
+	w.reply = nil
+	w.query, err = packQuery(&w.out, fqdn, t, edns)
+	return w, err
+}
+
 func openSocket(server *net.UDPAddr, life time.Duration, closed func(*socket)) (*socket, error) {
 	conn, err := net.DialUDP("udp", nil, server)
 	if err != nil {
 		return nil, err
 	}
-	s := &socket{conn: conn, born: time.Now(), closed: closed, waiting: map[uint16]*wait{}}
+	s := &socket{conn: conn, born: time.Now(), closed: closed}
 	var seed [32]byte
 	if _, err = crand.Read(seed[:]); err == nil {
 		s.ids = rand.NewChaCha8(seed)
@@ -70,7 +86,8 @@ func openSocket(server *net.UDPAddr, life time.Duration, closed func(*socket)) (
 	return s, nil
 }
 
-// take makes w one of those who wait, under a fresh id; false if the socket is used up.
+// take makes w one of those who wait, under a fresh id; false if the socket is used
+// up. There is room: no more wait than queries have been sent.
 func (s *socket) take(w *wait) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -79,19 +96,28 @@ func (s *socket) take(w *wait) bool {
 	}
 	for {
 		w.id = uint16(s.ids.Uint64())
-		if s.waiting[w.id] == nil {
+		if s.waiting[w.id%socketUses] == nil {
 			break
 		}
 	}
 	setID(w.query, w.id)
-	s.waiting[w.id] = w
+	s.waiting[w.id%socketUses] = w
+	s.waits++
 	s.sent++
 	s.retired = s.sent >= socketUses
 	return true
 }
 
+// drop takes w out of those who wait, and tells whether the socket has no use any
+// more. The caller holds s.mu.
+func (s *socket) drop(w *wait) (last bool) {
+	s.waiting[w.id%socketUses] = nil
+	s.waits--
+	return s.retired && s.waits == 0
+}
+
 // queue waits for a place in the window until the time has come.
-func (w *wait) queue(window chan struct{}, until time.Time) error {
+func (w *wait) queue(ctx context.Context, window chan struct{}, until time.Time) error {
 	select {
 	case window <- struct{}{}:
 		return nil
@@ -104,50 +130,57 @@ func (w *wait) queue(window chan struct{}, until time.Time) error {
 		return nil
 	case <-w.timer.C:
 		return os.ErrDeadlineExceeded
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
 
 // send puts w's query on the wire and waits for the reply until the time has come.
 // It gives back w's place in the window.
-func (s *socket) send(w *wait, until time.Time, window chan struct{}) error {
+func (s *socket) send(ctx context.Context, w *wait, until time.Time, window chan struct{}) error {
 	if _, err := s.conn.Write(w.query); err != nil {
 		<-window
 		s.close(err) // it may be about a query before this one
 		return <-w.done
 	}
 	left := time.Until(until)
-	if err, ended := w.wait(min(left, settled)); ended {
-		<-window
-		return err
-	}
+	err, ended := w.wait(ctx, min(left, settled))
 	<-window
-	if err, ended := w.wait(left - settled); ended {
+	if !ended && left > settled {
+		err, ended = w.wait(ctx, left-settled)
+	}
+	if ended {
 		return err
 	}
-	return s.abandon(w, os.ErrDeadlineExceeded)
+	return s.abandon(w, err)
 }
 
-// wait waits for the outcome, but no longer than d.
-func (w *wait) wait(d time.Duration) (err error, ended bool) {
+// wait waits for the outcome, but no longer than d. If it has not ended, the error
+// is the reason not to wait any more.
+func (w *wait) wait(ctx context.Context, d time.Duration) (err error, ended bool) {
+	if ctx.Err() != nil {
+		return ctx.Err(), false
+	}
 	w.timer.Reset(max(0, d))
 	defer w.timer.Stop()
 	select {
 	case err := <-w.done:
 		return err, true
 	case <-w.timer.C:
-		return nil, false
+		return os.ErrDeadlineExceeded, false
+	case <-ctx.Done():
+		return ctx.Err(), false
 	}
 }
 
 // abandon ends the wait with err, or with the outcome that has come meanwhile.
 func (s *socket) abandon(w *wait, err error) error {
 	s.mu.Lock()
-	if s.waiting[w.id] != w {
+	if s.waiting[w.id%socketUses] != w {
 		s.mu.Unlock()
 		return <-w.done
 	}
-	delete(s.waiting, w.id)
-	last := s.retired && len(s.waiting) == 0
+	last := s.drop(w)
 	s.mu.Unlock()
 	if last {
 		s.close(nil)
@@ -181,16 +214,14 @@ func (s *socket) deliver(message []byte) {
 		return
 	}
 	s.mu.Lock()
-	id := binary.BigEndian.Uint16(message)
-	w := s.waiting[id]
+	w := s.waiting[binary.BigEndian.Uint16(message)%socketUses]
 	if w == nil || !answers(w.query, message) {
 		s.mu.Unlock()
 		return
 	}
-	delete(s.waiting, id)
-	last := s.retired && len(s.waiting) == 0
+	last := s.drop(w)
 	s.mu.Unlock()
-	w.reply = slices.Clone(message)
+	w.reply = append(w.kept[:0], message...)
 	w.done <- nil
 	if last {
 		s.close(nil)
@@ -201,7 +232,7 @@ func (s *socket) deliver(message []byte) {
 func (s *socket) retire() bool {
 	s.mu.Lock()
 	s.retired = true
-	last := len(s.waiting) == 0
+	last := s.waits == 0
 	s.mu.Unlock()
 	if last || s.conn.SetReadDeadline(time.Time{}) != nil {
 		s.close(errCut)
@@ -220,16 +251,19 @@ func (s *socket) usedUp() bool {
 // close ends all that wait with err.
 func (s *socket) close(err error) {
 	s.mu.Lock()
-	orphans := s.waiting
-	over := orphans == nil
-	s.waiting, s.retired = nil, true
-	s.mu.Unlock()
-	if over {
+	if s.over {
+		s.mu.Unlock()
 		return
 	}
+	s.over, s.retired = true, true
+	orphans := s.waiting
+	s.waiting, s.waits = [socketUses]*wait{}, 0
+	s.mu.Unlock()
 	s.conn.Close()
 	for _, w := range orphans {
-		w.done <- err
+		if w != nil {
+			w.done <- err
+		}
 	}
 	s.closed(s)
 }

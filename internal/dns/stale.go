@@ -30,9 +30,10 @@ func (c *Client) standIn(ctx context.Context, k key, now time.Time) *entry {
 }
 
 // lookupStale asks as Lookup does, but for staleWait at most, and then takes the
-// old answer. failed is a failure that is remembered, or nil.
-func (c *Client) lookupStale(ctx context.Context, name string, k key, failed, old *entry) (Answer, error) {
-	if failed == nil {
+// old answer. failed tells
+// that a failure is remembered.
+func (c *Client) lookupStale(ctx context.Context, name string, k key, failed bool, old *entry) (Answer, error) {
+	if !failed {
 		short, cancel := context.WithTimeout(ctx, staleWait)
 		defer cancel()
 		if ans, err := c.ask(short, name, k); err == nil {
@@ -40,5 +41,5 @@ func (c *Client) lookupStale(ctx context.Context, name string, k key, failed, ol
 		}
 	}
 	c.stale.Add(1)
-	return old.answer(name, staleTTL, "stale "+old.rememberedFrom), nil
+	return old.answer(name, staleTTL, "stale "+old.server.cached), nil
 }
