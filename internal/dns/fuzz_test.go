@@ -146,6 +146,32 @@ func FuzzName(f *testing.F) {
 	})
 }
 
+// FuzzText: the bytes of a text come out of the codec as they went in.
+func FuzzText(f *testing.F) {
+	for _, s := range []string{"", "v=spf1 -all", `a "b" \ c`, "\x00\xff\n", `\123`, `\`} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		if len(text) > 255 {
+			return
+		}
+		reply := mustHex("123481000001000100000000" + "0161000010" + "0001" + "c00c00100001" + "0000003c")
+		reply = append(reply, 0, byte(len(text)+1))
+		if len(text) == 255 {
+			reply = append(reply[:len(reply)-2], 1, 0)
+		}
+		reply = append(append(reply, byte(len(text))), text...)
+		var m mdns.Msg
+		if err := unpack(&m, reply); err != nil {
+			t.Fatalf("%q: %v", text, err)
+		}
+		found, err := read(&m, TypeTXT)
+		if err != nil || len(found.ans.Texts) != 1 || found.ans.Texts[0] != text {
+			t.Errorf("%q was read as %q, %v", text, found.ans.Texts, err)
+		}
+	})
+}
+
 // FuzzParseHosts: any file can be read, and what is found leads back.
 func FuzzParseHosts(f *testing.F) {
 	for _, s := range []string{
