@@ -8,7 +8,7 @@ STATICCHECK ?= honnef.co/go/tools/cmd/staticcheck@v0.7.0
 VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 PROGRAMS    := gatepost-milter gatepost
 
-.PHONY: build run test check fuzz bench integration differential clean FORCE
+.PHONY: build run test check fuzz bench bench-dns integration differential clean FORCE
 
 build:
 	@for p in $(PROGRAMS); do \
@@ -30,7 +30,7 @@ check:
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); \
 	if [ -n "$$unformatted" ]; then echo "gofmt would change:" $$unformatted; exit 1; fi
 	$(GO) vet ./...
-	$(GO) vet -tags integration ./integration/... ./maps/... ./internal/setup
+	$(GO) vet -tags integration ./...
 	$(GO) run $(STATICCHECK) ./...
 
 # Ten seconds for each fuzz target.
@@ -46,6 +46,10 @@ fuzz:
 bench:
 	$(GO) test -run '^$$' -bench . -benchmem ./policy ./maps ./milter
 	$(GO) run ./bench/tables
+
+# Questions about a DNS list, beside a socket for each query (needs rbldnsd or apt-get).
+bench-dns:
+	$(GO) run ./bench/dns
 
 integration: build
 	integration/run.sh

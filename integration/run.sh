@@ -29,14 +29,16 @@ compose() {
 	if command -v docker-compose >/dev/null; then docker-compose -p "$project" "$@"; else docker compose -p "$project" "$@"; fi
 }
 
-# The servers that tables are kept on. The tests start their own, so that Debian's
+# The servers that tables are kept on, and name servers. The tests start their own, so that Debian's
 # services are not started when they are installed.
 peers() {
 	local policy=/usr/sbin/policy-rc.d
-	command -v redis-server >/dev/null && command -v ldapmodify >/dev/null && [ -x /usr/sbin/slapd ] && return
+	command -v redis-server >/dev/null && command -v ldapmodify >/dev/null && [ -x /usr/sbin/slapd ] &&
+		[ -x /usr/sbin/unbound ] && [ -x /usr/sbin/rbldnsd ] && return
 	[ -e "$policy" ] && policy=
 	[ -z "$policy" ] || { printf '#!/bin/sh\nexit 101\n' >"$policy"; chmod 755 "$policy"; }
-	(need redis-server redis-server; need /usr/sbin/slapd slapd; need ldapmodify ldap-utils) || { rm -f "$policy"; exit 1; }
+	(need redis-server redis-server; need /usr/sbin/slapd slapd; need ldapmodify ldap-utils
+		need /usr/sbin/unbound unbound; need /usr/sbin/rbldnsd rbldnsd) || { rm -f "$policy"; exit 1; }
 	[ -z "$policy" ] || rm -f "$policy"
 }
 
@@ -161,4 +163,4 @@ check_subnets
 say "starting the containers"
 up=1
 compose up -d --no-build >"$state/up.log" 2>&1 || { cat "$state/up.log" >&2; fail "cannot start the containers"; }
-go test -tags integration -count=1 -timeout 9m -p 1 -v ./integration ./maps/... ./internal/setup "$@"
+go test -tags integration -count=1 -timeout 9m -p 1 -v ./integration ./maps/... ./internal/setup ./internal/dns "$@"

@@ -49,6 +49,12 @@ func resolved(host string, m *macros) (policy.Resolve, string) {
 	}
 }
 
+// saysResolve tells whether the MTA says how the client's name was verified.
+func saysResolve(m *macros) bool {
+	word, _ := m.get(macroClientResolve)
+	return policy.ParseResolve(word) != policy.ResolveUnknown
+}
+
 // isSendmail tells by {v}, the version: sendmail's begins with a digit, Postfix
 // puts its name first. A server that does not say is taken for one that follows
 // routes in local parts.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/netip"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
@@ -56,6 +57,11 @@ type Config struct {
 	// Counting, if set, tells whether the policy in force looks at the counts; they
 	// are not kept while it does not.
 	Counting func() bool
+
+	// ResolveClient, if set, finds out the name of a client of whom the MTA does not
+	// say how its name was verified ({client_resolve}): how it came out, the verified
+	// name, and the reverse name. It must return soon after ctx is done.
+	ResolveClient func(ctx context.Context, addr netip.Addr) (r policy.Resolve, name, ptr string)
 
 	Log *slog.Logger // nil: nothing is logged
 

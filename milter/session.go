@@ -77,11 +77,27 @@ func (s *session) Connect(host, family string, _ uint16, addr string, m lib.Modi
 		return lib.RespContinue, nil
 	}
 	s.arrive()
-	s.client = s.ask(policy.StageConnect)
+	start := time.Now()
+	s.resolveClient(start)
+	s.client = s.askSince(policy.StageConnect, start)
 	if s.client.refuse.Code() == 421 {
 		return s.say(s.refusal(s.client.refuse)), nil
 	}
 	return lib.RespContinue, nil
+}
+
+// resolveClient looks up the client's name where the MTA does not say how it was
+// verified. That may take half of the time there is for the decision: without a
+// name in time, which is a temporary failure of the lookup, there still is one.
+func (s *session) resolveClient(start time.Time) {
+	resolve, addr := s.server.cfg.ResolveClient, s.facts.Conn.Addr
+	if resolve == nil || !addr.IsValid() || saysResolve(s.conn.macros) {
+		return
+	}
+	ctx := newDeadline(s.server.base, start.Add(s.server.cfg.Timeout/2))
+	defer ctx.end()
+	c := &s.facts.Conn
+	c.Resolve, c.Name, c.Ptr = resolve(ctx, addr)
 }
 
 // Helo may come again, after STARTTLS or at the client's whim.
@@ -217,8 +233,10 @@ var (
 
 // ask has the policy decide, within the time there is, and tells the observer
 // what will be answered.
-func (s *session) ask(at policy.Stage) outcome {
-	start := time.Now()
+func (s *session) ask(at policy.Stage) outcome { return s.askSince(at, time.Now()) }
+
+// askSince does, where some of the time has been spent.
+func (s *session) askSince(at policy.Stage, start time.Time) outcome {
 	d := s.decide(at, start)
 	if s.server.cfg.Observe != nil {
 		s.server.cfg.Observe(&s.facts, &d, time.Since(start))

@@ -89,13 +89,14 @@ func (d *daemon) open(ctx context.Context, cfg *config.Config) ([]net.Listener, 
 // start serves on the listeners.
 func (d *daemon) start(ctx context.Context, cfg *config.Config, listeners []net.Listener) {
 	d.server = milter.NewServer(milter.Config{
-		Policy:   func() milter.Decider { return d.engine.Policy() },
-		Observe:  d.engine.Observe,
-		Clients:  d.clients,
-		Counting: func() bool { return d.engine.Policy().CountsClients() },
-		Log:      d.log.Logger,
-		Timeout:  cfg.Milter.Timeout,
-		MaxConns: cfg.Milter.MaxConnections,
+		Policy:        func() milter.Decider { return d.engine.Policy() },
+		Observe:       d.engine.Observe,
+		Clients:       d.clients,
+		Counting:      func() bool { return d.engine.Policy().CountsClients() },
+		Log:           d.log.Logger,
+		Timeout:       cfg.Milter.Timeout,
+		ResolveClient: d.engine.ResolveClient,
+		MaxConns:      cfg.Milter.MaxConnections,
 	})
 	if err := d.engine.Register(frontMetrics{d.server, d.log}); err != nil {
 		d.log.Error("the milter's own metrics are missing", "error", err)

@@ -27,7 +27,7 @@ func office(t *testing.T, server string, changes ...string) (file string) {
 	conf := string(text)
 	changes = append([]string{
 		"# dont_probe_interfaces = false", "dont_probe_interfaces = true",
-		`# servers    = ["127.0.0.1:53"]`, `servers = ["` + server + `"]`,
+		`# servers     = ["127.0.0.1:53"]`, `servers = ["` + server + `"]`,
 	}, changes...)
 	for i := 0; i < len(changes); i += 2 {
 		if !strings.Contains(conf, changes[i]) {

@@ -85,12 +85,16 @@ type Milter struct {
 	SocketMode     fs.FileMode // of unix: sockets
 }
 
-// DNS is the resolver.
+// DNS is the resolver. What is zero or nil the file does not say: then the options
+// of /etc/resolv.conf hold if its servers do, and else the resolver's defaults.
 type DNS struct {
-	Servers   []string // ADDRESS:PORT; none: those of /etc/resolv.conf
-	Timeout   time.Duration
-	Attempts  int
-	CacheSize int // answers
+	Servers    []string // ADDRESS:PORT; none: those of /etc/resolv.conf
+	Timeout    time.Duration
+	Attempts   int
+	Rotate     *bool
+	TCP        *bool
+	CacheSize  int           // answers
+	ServeStale time.Duration // 0: no answer is used past its end
 }
 
 // Admin is the listener for metrics and readiness.
@@ -132,7 +136,7 @@ func Default() *Config {
 			MaxConnections: 4000,
 			SocketMode:     0o660,
 		},
-		DNS: DNS{Timeout: 2 * time.Second, Attempts: 2, CacheSize: 10000},
+		DNS: DNS{CacheSize: 10000},
 		Log: Log{Level: "info", Format: "text", Output: "stderr"},
 	}
 }

@@ -65,6 +65,9 @@ socket_mode = "0666"
 servers = ["192.0.2.53", "[2001:db8::53]:5353"]
 timeout = "500ms"
 attempts = 3
+rotate = true
+tcp = false
+serve_stale = "24h"
 cache_size = 5
 
 [admin]
@@ -99,7 +102,7 @@ output = "syslog"
 		},
 		DNS: DNS{
 			Servers: []string{"192.0.2.53:53", "[2001:db8::53]:5353"},
-			Timeout: 500 * time.Millisecond, Attempts: 3, CacheSize: 5,
+			Timeout: 500 * time.Millisecond, Attempts: 3, Rotate: new(true), TCP: new(false), CacheSize: 5, ServeStale: 24 * time.Hour,
 		},
 		Admin: Admin{Listen: "[::1]:9891"},
 		Log:   Log{Level: "debug", Format: "json", Output: "syslog"},

@@ -184,6 +184,13 @@ func dnsKeys() []key {
 				c.DNS.Attempts = n
 			}
 		}},
+		{"rotate", func(c *Config, v value) { c.DNS.Rotate = v.flag() }},
+		{"tcp", func(c *Config, v value) { c.DNS.TCP = v.flag() }},
+		{"serve_stale", func(c *Config, v value) {
+			if d, ok := v.duration(0, 7*24*time.Hour); ok {
+				c.DNS.ServeStale = d
+			}
+		}},
 		{"cache_size", func(c *Config, v value) {
 			if n, ok := v.integer(1, 10_000_000); ok {
 				c.DNS.CacheSize = n

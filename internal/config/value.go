@@ -84,6 +84,14 @@ func quoted(words []string) string {
 	return strings.Join(q[:len(q)-1], ", ") + " or " + q[len(q)-1]
 }
 
+// flag is a boolean that may also be left unsaid.
+func (v value) flag() *bool {
+	if b, ok := v.boolean(); ok {
+		return &b
+	}
+	return nil
+}
+
 func (v value) integer(low, high int64) (int, bool) {
 	n, ok := v.v.(int64)
 	if !ok || n < low || n > high {

@@ -17,93 +17,155 @@ const (
 
 func seconds(d time.Duration) uint32 { return uint32(d / time.Second) }
 
-// key is a question: the name in lower case without final dot. Type 0 stands
-// for all types, of a name that does not exist.
+// key is a question: the name in lower case without final dot.
 type key struct {
 	name string
 	t    Type
 }
 
-// entry is the outcome of a question, shared by all who asked it.
+// entry is the outcome of a question. It is small and mostly without pointers to
+// more: most names in lists are not there.
 type entry struct {
-	ans     Answer
-	err     *Error // not nil: no answer was had
-	aliased bool   // ans.Name is the target of a CNAME, not the name asked for
-	absent  bool   // the name does not exist
+	ans     *Answer  // nil: the name has no records of the type
+	failure *failure // not nil: no answer was had
+	server  *server  // who answered
+	absent  bool     // the name does not exist at all
+	ttl     time.Duration
 	expires time.Time
-
-	rememberedFrom string // ans.Server (or err.Server) of an answer out of the cache
-	rememberedErr  *Error
 }
 
-func newEntry(ans Answer, err *Error) *entry {
-	e := &entry{ans: ans, err: err}
-	if err == nil {
-		e.rememberedFrom = "cache of " + ans.Server
-		return e
-	}
+// failure is the outcome of a question that got no answer.
+type failure struct {
+	err        *Error
+	remembered *Error // for those who come later
+	last       *entry // the records there were before, if they may stand in
+}
+
+// failed is the outcome of a question that got no answer.
+func failed(err *Error) entry {
 	remembered := *err
 	if err.Server != "" {
 		remembered.Server = "cache of " + err.Server
 	}
-	e.rememberedErr = &remembered
-	return e
+	return entry{failure: &failure{err: err, remembered: &remembered}}
 }
 
 // fresh is the outcome for one who waited for it.
 func (e *entry) fresh(name string) (Answer, error) {
-	if e.err != nil {
-		return Answer{}, e.err
+	if e.failure != nil {
+		return Answer{}, e.failure.err
 	}
-	return e.answer(name, e.ans.TTL, e.ans.Server), nil
+	return e.answer(name, e.ttl, e.server.name), nil
 }
 
 // remembered is the outcome for one who came later.
 func (e *entry) remembered(name string, now time.Time) (Answer, error) {
-	if e.rememberedErr != nil {
-		return Answer{}, e.rememberedErr
+	if e.failure != nil {
+		return Answer{}, e.failure.remembered
 	}
-	return e.answer(name, e.expires.Sub(now), e.rememberedFrom), nil
+	return e.answer(name, e.expires.Sub(now), e.server.cached), nil
 }
 
+// answer has the name as it was asked for, unless it is an alias.
 func (e *entry) answer(name string, ttl time.Duration, server string) Answer {
-	ans := e.ans
-	if !e.aliased {
+	var ans Answer
+	if e.ans != nil {
+		ans = *e.ans
+	}
+	if ans.Name == "" {
 		ans.Name = name
 	}
 	ans.TTL, ans.Server = ttl, server
 	return ans
 }
 
-// cache keeps entries until they expire or room is needed for others.
+// cache keeps entries until they expire or room is needed for other names.
 type cache struct {
-	entries *lru.Cache[key, *entry]
+	names    *lru.Cache[string, known]
+	staleFor time.Duration // after their end entries may stand in for an answer
 }
 
-func newCache(size int) (cache, error) {
-	entries, err := lru.New[key, *entry](size)
-	return cache{entries}, err
+// known is what is known of a name: an entry, and those of other types.
+type known struct {
+	t Type // 0: of all types, of a name that does not exist
+	entry
+	others *known
 }
 
-// get finds the question's entry, or that the name does not exist at all; nil if there is none that is still good.
-func (c cache) get(k key, now time.Time) *entry {
-	if e, ok := c.entries.Get(k); ok && now.Before(e.expires) {
-		return e
-	}
-	if e, ok := c.entries.Get(key{name: k.name}); ok && now.Before(e.expires) {
-		return e
+// of finds the entry of a type.
+func (n *known) of(t Type) *entry {
+	for ; n != nil; n = n.others {
+		if n.t == t || n.t == 0 {
+			return &n.entry
+		}
 	}
 	return nil
 }
 
+// without is what is known of other types.
+func (n *known) without(t Type) *known {
+	switch {
+	case n == nil:
+		return nil
+	case n.t == t || n.t == 0:
+		return n.others.without(t)
+	}
+	return &known{n.t, n.entry, n.others.without(t)}
+}
+
+func newCache(size int, staleFor time.Duration) (cache, error) {
+	names, err := lru.New[string, known](size)
+	return cache{names, staleFor}, err
+}
+
+// get finds the question's entry if there is one that is still good.
+func (c cache) get(k key, now time.Time) (e entry, found bool) {
+	n, ok := c.names.Get(k.name)
+	if !ok {
+		return entry{}, false
+	}
+	if e := n.of(k.t); e != nil && now.Before(e.expires) {
+		return *e, true
+	}
+	return entry{}, false
+}
+
 // put keeps an entry for ttl. Nothing is kept of an answer with TTL 0.
-func (c cache) put(k key, e *entry, now time.Time, ttl time.Duration) {
-	e.expires = now.Add(ttl)
+func (c cache) put(k key, e entry, now time.Time, ttl time.Duration) {
 	if ttl <= 0 {
 		return
 	}
-	if e.absent && !e.aliased {
-		k.t = 0
+	e.expires = now.Add(ttl)
+	if e.failure != nil {
+		e.failure.last = c.lastGood(k, now)
 	}
-	c.entries.Add(k, e)
+	n := known{t: k.t, entry: e}
+	if e.absent {
+		n.t = 0
+	}
+	if old, ok, _ := c.names.PeekOrAdd(k.name, n); ok {
+		if !e.absent {
+			n.others = old.without(k.t)
+		}
+		c.names.Add(k.name, n)
+	}
+}
+
+// lastGood finds the question's last answer with records, no older than may stand in.
+func (c cache) lastGood(k key, now time.Time) *entry {
+	if c.staleFor == 0 {
+		return nil
+	}
+	n, ok := c.names.Peek(k.name)
+	if !ok {
+		return nil
+	}
+	e := n.of(k.t)
+	if e != nil && e.failure != nil {
+		e = e.failure.last
+	}
+	if e == nil || e.ans == nil || e.ans.Empty() || now.After(e.expires.Add(c.staleFor)) {
+		return nil
+	}
+	return e
 }

@@ -135,7 +135,9 @@ func TestAbsentNameIsAskedOnce(t *testing.T) {
 	if n := asked.Load(); n != 4 {
 		t.Errorf("%d questions, want 3 more: no data of one type says nothing of the others", n)
 	}
-	if got := c.Stats(); got != (dns.Stats{Lookups: 6, Hits: 2, Queries: 4}) {
+	got := c.Stats()
+	got.Sockets = 0
+	if got != (dns.Stats{Lookups: 6, Hits: 2, Queries: 4}) {
 		t.Errorf("Stats() = %+v", got)
 	}
 }

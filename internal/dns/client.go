@@ -3,57 +3,60 @@ package dns
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
-	"net"
-	"net/netip"
 	"runtime/debug"
 	"sync/atomic"
 	"time"
-
-	mdns "github.com/miekg/dns"
-	"golang.org/x/sync/singleflight"
 )
 
 const (
-	defaultTimeout   = 5 * time.Second // resolv.conf(5)
+	defaultTimeout   = 2 * time.Second // resolv.conf(5) has 5 s: too long for a mail server's patience of 10 s
 	defaultAttempts  = 2               // resolv.conf(5)
 	defaultCacheSize = 10000
 	maxFlight        = 30 * time.Second // one question, all servers and attempts together
-	maxLookups       = 8                // questions to servers for one name, when CNAMEs lead out of the answers
+	maxFlights       = 1024             // questions to servers at a time, others wait: more would overrun a server's socket
 )
 
-// Config says whom a Client asks. Zero values but Servers mean the default.
+// Config says whom a Client asks, and how. Zero values but Servers mean the default.
 type Config struct {
-	Servers   []string      // resolving servers in order: "192.0.2.53", "[2001:db8::53]:5353"; at least one
-	Timeout   time.Duration // to wait for one server once; 5 s
-	Attempts  int           // rounds over the servers; 2
-	CacheSize int           // answers kept; 10000
-	Log       *slog.Logger  // servers that give no answer, at debug level; none
+	Servers    []string      // resolving servers in order: "192.0.2.53", "[2001:db8::53]:5353"; at least one
+	Timeout    time.Duration // to wait for one server once; 2 s
+	Attempts   int           // rounds over the servers; 2
+	Rotate     bool          // begin with each server in turn, not always with the first
+	TCP        bool          // ask by TCP only
+	CacheSize  int           // names whose answers are kept; 10000
+	ServeStale time.Duration // for how long after its end an answer may stand in, see AllowStale; 0: it may not
+	Log        *slog.Logger  // servers that fall silent, and at debug level each lack of an answer; none
 }
 
 // Client is a stub Resolver: it asks recursive servers, in their order, by UDP
 // and by TCP where the answer is too long, believes only answers to the
-// question asked, and keeps them as long as their TTL says. It is safe for
-// concurrent use; the same question asked at the same time is sent once.
+// question asked, and keeps them as long as their TTL says. A server that is
+// silent is left alone for a while. It is safe for concurrent use; the same
+// question asked at the same time is sent once.
 type Client struct {
-	servers  []string
+	servers  []*server
 	timeout  time.Duration
 	attempts int
+	rotate   bool
+	turn     atomic.Uint32 // of the servers
 	log      *slog.Logger
 	now      func() time.Time
 	cache    cache
-	flights  singleflight.Group
+	flights  flights
 
-	lookups, hits, queries, errors atomic.Uint64
+	lookups, hits, queries, errors, stale atomic.Uint64
 }
 
-// Stats are counts since the Client was made.
+// Stats are counts since the Client was made, and what it holds open.
 type Stats struct {
 	Lookups uint64 // calls of Lookup
 	Hits    uint64 // of these, answered from the cache, failures kept there included
 	Queries uint64 // questions sent to servers, repetitions included
 	Errors  uint64 // lookups that ended in an error
+	Stale   uint64 // lookups that ended with an answer past its end
+	Down    int    // servers that are silent at present
+	Sockets int    // UDP sockets that are open at present
 }
 
 // NewClient checks the configuration; it does not ask anything.
@@ -61,10 +64,10 @@ func NewClient(cfg Config) (*Client, error) {
 	if len(cfg.Servers) == 0 {
 		return nil, errors.New("dns: no server is named")
 	}
-	if cfg.Timeout < 0 || cfg.Attempts < 0 || cfg.CacheSize < 0 {
-		return nil, errors.New("dns: timeout, attempts and cache size must not be negative")
+	if cfg.Timeout < 0 || cfg.Attempts < 0 || cfg.CacheSize < 0 || cfg.ServeStale < 0 {
+		return nil, errors.New("dns: timeout, attempts, cache size and stale time must not be negative")
 	}
-	c := &Client{timeout: cfg.Timeout, attempts: cfg.Attempts, log: cfg.Log, now: time.Now}
+	c := &Client{timeout: cfg.Timeout, attempts: cfg.Attempts, rotate: cfg.Rotate, log: cfg.Log, now: time.Now, flights: newFlights()}
 	if c.timeout == 0 {
 		c.timeout = defaultTimeout
 	}
@@ -74,41 +77,32 @@ func NewClient(cfg Config) (*Client, error) {
 	if c.log == nil {
 		c.log = slog.New(slog.DiscardHandler)
 	}
-	for _, s := range cfg.Servers {
-		server, err := serverAddr(s)
+	for _, text := range cfg.Servers {
+		s, err := newServer(text, cfg.TCP, c.timeout, c.log)
 		if err != nil {
 			return nil, err
 		}
-		c.servers = append(c.servers, server)
+		c.servers = append(c.servers, s)
 	}
 	size := cfg.CacheSize
 	if size == 0 {
 		size = defaultCacheSize
 	}
 	var err error
-	c.cache, err = newCache(size)
+	c.cache, err = newCache(size, cfg.ServeStale)
 	return c, err
-}
-
-// serverAddr reads an address with or without port; the port is 53 when none is given.
-func serverAddr(s string) (string, error) {
-	if ap, err := netip.ParseAddrPort(s); err == nil {
-		return ap.String(), nil
-	}
-	host := s
-	if len(s) > 2 && s[0] == '[' && s[len(s)-1] == ']' {
-		host = s[1 : len(s)-1]
-	}
-	addr, err := netip.ParseAddr(host)
-	if err != nil {
-		return "", fmt.Errorf("dns: server %q: want an IP address, with or without port: %w", s, err)
-	}
-	return net.JoinHostPort(addr.String(), "53"), nil
 }
 
 // Stats reads the counters.
 func (c *Client) Stats() Stats {
-	return Stats{c.lookups.Load(), c.hits.Load(), c.queries.Load(), c.errors.Load()}
+	s := Stats{Lookups: c.lookups.Load(), Hits: c.hits.Load(), Queries: c.queries.Load(), Errors: c.errors.Load(), Stale: c.stale.Load()}
+	for _, server := range c.servers {
+		if server.down.Load() {
+			s.Down++
+		}
+		s.Sockets += server.udp.sockets()
+	}
+	return s
 }
 
 // Lookup implements Resolver. The name is in presentation form, as in zone
@@ -118,20 +112,25 @@ func (c *Client) Stats() Stats {
 func (c *Client) Lookup(ctx context.Context, name string, t Type) (Answer, error) {
 	c.lookups.Add(1)
 	name = relative(name)
-	if !t.known() {
+	if t.index() < 0 {
 		return c.count(Answer{}, &Error{Name: name, Type: t, Reason: "not a type that this resolver reads"})
 	}
 	k := key{lower(name), t}
 	now := c.now()
-	if e := c.cache.get(k, now); e != nil {
+	e, known := c.cache.get(k, now)
+	if known {
 		c.hits.Add(1)
+		if e.failure == nil {
+			return e.remembered(name, now)
+		}
+	}
+	if old := c.standIn(ctx, k, now); old != nil {
+		return c.lookupStale(ctx, name, k, known, old)
+	}
+	if known {
 		return c.count(e.remembered(name, now))
 	}
-	fqdn, ok := absolute(k.name)
-	if !ok {
-		return Answer{Name: name, Server: "no server: not a possible name"}, nil
-	}
-	return c.count(c.join(ctx, name, fqdn, k))
+	return c.count(c.ask(ctx, name, k))
 }
 
 func (c *Client) count(ans Answer, err error) (Answer, error) {
@@ -141,138 +140,87 @@ func (c *Client) count(ans Answer, err error) (Answer, error) {
 	return ans, err
 }
 
-// join waits for the question's outcome, asking it unless somebody already
-// does. The asking has its own deadline: a waiter that leaves does not end it.
-func (c *Client) join(ctx context.Context, name, fqdn string, k key) (Answer, error) {
+// ask has the question's outcome, by asking it unless somebody already does. One
+// who has to leave before there is an outcome has it asked anew without him, for
+// those who wait with him and those who come back.
+func (c *Client) ask(ctx context.Context, name string, k key) (Answer, error) {
+	fqdn, ok := absolute(k.name)
+	if !ok {
+		return Answer{Name: name, Server: "no server: not a possible name"}, nil
+	}
 	if err := ctx.Err(); err != nil {
 		return Answer{}, &Error{Name: name, Type: k.t, Reason: "not asked", Err: err}
 	}
-	flight := c.flights.DoChan(k.t.String()+" "+k.name, func() (any, error) {
-		return c.fly(fqdn, k), nil
-	})
-	select {
-	case r := <-flight:
-		return r.Val.(*entry).fresh(name)
-	case <-ctx.Done():
-		return Answer{}, &Error{Name: name, Type: k.t, Reason: "no answer in time", Err: context.Cause(ctx)}
+	f, mine, err := c.flights.join(ctx, k)
+	switch {
+	case err != nil:
+		return Answer{}, &Error{Name: name, Type: k.t, Reason: "too many questions at once", Err: err}
+	case mine:
+		if e, outcome := c.fly(ctx, fqdn, k); outcome {
+			c.flights.land(k, e)
+			return e.fresh(name)
+		}
+		go func() {
+			e, _ := c.fly(context.Background(), fqdn, k)
+			c.flights.land(k, e)
+		}()
+	default:
+		select {
+		case <-f.landed:
+			return f.e.fresh(name)
+		case <-ctx.Done():
+		}
 	}
+	return Answer{}, &Error{Name: name, Type: k.t, Reason: "no answer in time", Err: context.Cause(ctx)}
 }
 
-// fly asks, and keeps the outcome. It runs alone for its question.
-func (c *Client) fly(fqdn string, k key) (e *entry) {
+// fly asks, and keeps the outcome; there is none if ctx was done before. It runs
+// alone for its question.
+func (c *Client) fly(ctx context.Context, fqdn string, k key) (e entry, outcome bool) {
 	defer func() {
 		if p := recover(); p != nil { // the codec reads bytes of strangers: a fault in it is a failed lookup
 			c.log.Error("dns lookup failed inside", "name", k.name, "type", k.t.String(), "panic", p, "stack", string(debug.Stack()))
-			e = newEntry(Answer{}, &Error{Name: k.name, Type: k.t, Reason: "internal fault"})
+			e, outcome = failed(&Error{Name: k.name, Type: k.t, Reason: "internal fault"}), true
 		}
 	}()
-	ctx, cancel := context.WithTimeout(context.Background(), maxFlight)
-	defer cancel()
-	f, server, err := c.resolve(ctx, fqdn, k.t)
-	if err != nil {
-		e = newEntry(Answer{}, c.failure(k, server, err))
+	f, server, err := c.resolve(ctx, fqdn, k.t, time.Now().Add(maxFlight))
+	switch {
+	case err == nil:
+	case ctx.Err() != nil:
+		return entry{}, false
+	case errors.Is(err, errDown): // that costs nothing to find out again, and may be over in a moment
+		return failed(describe(k, server, err)), true
+	default:
+		e = failed(describe(k, server, err))
 		c.cache.put(k, e, c.now(), failureTTL)
-		return e
+		return e, true
 	}
-	ttl := time.Duration(f.ttl) * time.Second
-	f.ans.Name, f.ans.TTL, f.ans.Server = relative(f.owner), ttl, server
-	e = newEntry(f.ans, nil)
-	e.aliased, e.absent = f.aliases > 0, f.absent
-	c.cache.put(k, e, c.now(), ttl)
-	return e
+	e = entry{server: server, ttl: time.Duration(f.ttl) * time.Second, absent: f.absent && f.aliases == 0}
+	if f.aliases > 0 {
+		f.ans.Name = relative(f.owner)
+	}
+	if f.aliases > 0 || !f.ans.Empty() {
+		ans := f.ans // only what is there gets memory of its own
+		e.ans = &ans
+	}
+	c.cache.put(k, e, c.now(), e.ttl)
+	return e, true
 }
 
-// failure describes the last try's error.
-func (c *Client) failure(k key, server string, err error) *Error {
-	e := &Error{Name: k.name, Type: k.t, Server: server, Reason: "no answer", Err: err}
+// describe makes an Error of the last try's.
+func describe(k key, last *server, err error) *Error {
+	e := &Error{Name: k.name, Type: k.t, Reason: "no answer", Err: err}
+	if last != nil {
+		e.Server = last.name
+	}
 	var rcode rcodeError
-	var ne net.Error
 	switch {
 	case errors.As(err, &rcode):
 		e.Reason, e.Err = rcode.Error(), nil
-	case errors.Is(err, errLoop), errors.Is(err, errReferral), errors.Is(err, errBroken):
+	case errors.Is(err, errLoop), errors.Is(err, errReferral), errors.Is(err, errBroken), errors.Is(err, errDown):
 		e.Reason, e.Err = err.Error(), nil
-	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &ne) && ne.Timeout():
+	case isTimeout(err):
 		e.Reason = "time-out"
 	}
 	return e
-}
-
-// resolve asks for the name, and for the targets of CNAMEs that lead out of the answers.
-func (c *Client) resolve(ctx context.Context, fqdn string, t Type) (finding, string, error) {
-	whole := finding{owner: fqdn, ttl: seconds(maxTTL)}
-	server := ""
-	for range maxLookups {
-		f, s, err := c.ask(ctx, whole.owner, t)
-		server = s
-		if err != nil {
-			return finding{}, server, err
-		}
-		f.aliases += whole.aliases
-		f.ttl = min(f.ttl, whole.ttl)
-		if f.aliases > maxAliases {
-			break
-		}
-		if f.settled {
-			return f, server, nil
-		}
-		whole = f
-	}
-	return finding{}, server, errLoop
-}
-
-// ask puts one question to the servers in turn until one answers. A server that
-// has said that it cannot answer is not asked again.
-func (c *Client) ask(ctx context.Context, fqdn string, t Type) (f finding, server string, err error) {
-	refused := make([]bool, len(c.servers))
-	for range c.attempts {
-		for i, s := range c.servers {
-			if refused[i] {
-				continue
-			}
-			if err != nil && ctx.Err() != nil {
-				return finding{}, server, err
-			}
-			server = s
-			if f, err = c.try(ctx, s, fqdn, t); err == nil {
-				return f, s, nil
-			}
-			c.log.Debug("dns server gave no answer", "server", s, "name", fqdn, "type", t.String(), "error", err)
-			var rcode rcodeError
-			refused[i] = errors.As(err, &rcode) || errors.Is(err, errReferral) || errors.Is(err, errLoop)
-		}
-	}
-	return finding{}, server, err
-}
-
-// try asks one server once; again without EDNS if it does not know that (RFC 6891, 7).
-func (c *Client) try(ctx context.Context, server, fqdn string, t Type) (finding, error) {
-	ctx, cancel := context.WithTimeout(ctx, c.timeout)
-	defer cancel()
-	f, err := c.tryOnce(ctx, server, fqdn, t, true)
-	var rcode rcodeError
-	if errors.As(err, &rcode) && (rcode == mdns.RcodeFormatError || rcode == mdns.RcodeNotImplemented) {
-		return c.tryOnce(ctx, server, fqdn, t, false)
-	}
-	return f, err
-}
-
-func (c *Client) tryOnce(ctx context.Context, server, fqdn string, t Type, edns bool) (finding, error) {
-	query, err := newQuery(fqdn, t, edns)
-	if err != nil {
-		return finding{}, err
-	}
-	c.queries.Add(1)
-	reply, err := exchange(ctx, server, query)
-	if err != nil {
-		if ctx.Err() != nil { // the connection was closed because time was up
-			err = ctx.Err()
-		}
-		return finding{}, err
-	}
-	m, err := unpack(reply)
-	if err != nil {
-		return finding{}, err
-	}
-	return read(m, t)
 }

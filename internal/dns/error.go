@@ -27,11 +27,15 @@ func (e *Error) Error() string {
 // Unwrap gives the cause, so that errors.Is finds context.DeadlineExceeded and the like.
 func (e *Error) Unwrap() error { return e.Err }
 
-// known tells whether an Answer has a place for records of the type.
-func (t Type) known() bool {
-	switch t {
-	case TypeA, TypePTR, TypeMX, TypeTXT, TypeAAAA:
-		return true
+// types are those that an Answer has a place for the records of.
+var types = [...]Type{TypeA, TypeAAAA, TypeMX, TypePTR, TypeTXT}
+
+// index is the place of a type in types; -1 for others.
+func (t Type) index() int {
+	for i := range types {
+		if types[i] == t {
+			return i
+		}
 	}
-	return false
+	return -1
 }

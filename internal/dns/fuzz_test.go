@@ -90,8 +90,8 @@ func FuzzReply(f *testing.F) {
 		if data[0] != 0x12 || data[1] != 0x34 || data[2]&0x80 == 0 || !bytes.EqualFold(data[headerLen:end], query[headerLen:end]) {
 			t.Fatalf("accepted as an answer: %x", data)
 		}
-		m, err := unpack(data)
-		if err != nil {
+		m := new(mdns.Msg)
+		if unpack(m, data) != nil {
 			return
 		}
 		for _, typ := range []Type{TypeMX, TypeA, TypeAAAA, TypePTR, TypeTXT} {
@@ -131,7 +131,7 @@ func FuzzName(f *testing.F) {
 		if !ok {
 			return
 		}
-		query, err := newQuery(fqdn, TypeA, true)
+		query, err := packQuery(new([maxQuery]byte), fqdn, TypeA, true)
 		if err != nil {
 			t.Fatalf("absolute(%q) is good, but: %v", name, err)
 		}
@@ -142,6 +142,32 @@ func FuzzName(f *testing.F) {
 		reply[2] |= 0x80
 		if !answers(query, reply) {
 			t.Fatalf("the answer about %q is not known again: %x", name, query)
+		}
+	})
+}
+
+// FuzzText: the bytes of a text come out of the codec as they went in.
+func FuzzText(f *testing.F) {
+	for _, s := range []string{"", "v=spf1 -all", `a "b" \ c`, "\x00\xff\n", `\123`, `\`} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		if len(text) > 255 {
+			return
+		}
+		reply := mustHex("123481000001000100000000" + "0161000010" + "0001" + "c00c00100001" + "0000003c")
+		reply = append(reply, 0, byte(len(text)+1))
+		if len(text) == 255 {
+			reply = append(reply[:len(reply)-2], 1, 0)
+		}
+		reply = append(append(reply, byte(len(text))), text...)
+		var m mdns.Msg
+		if err := unpack(&m, reply); err != nil {
+			t.Fatalf("%q: %v", text, err)
+		}
+		found, err := read(&m, TypeTXT)
+		if err != nil || len(found.ans.Texts) != 1 || found.ans.Texts[0] != text {
+			t.Errorf("%q was read as %q, %v", text, found.ans.Texts, err)
 		}
 	})
 }

@@ -3,10 +3,8 @@ package dns
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"net/netip"
-	"os"
 	"strings"
 )
 
@@ -25,20 +23,12 @@ type host struct {
 
 // ReadHosts reads a file like /etc/hosts. A file that is not there is empty.
 func ReadHosts(path string) (*Hosts, error) {
-	f, err := os.Open(path)
+	data, err := readBounded(path, maxHostsFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return &Hosts{}, nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("dns: hosts file: %w", err)
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxHostsFile+1))
-	if err != nil {
-		return nil, fmt.Errorf("dns: hosts file: %w", err)
-	}
-	if len(data) > maxHostsFile {
-		return nil, fmt.Errorf("dns: hosts file: %s is over %d MiB", path, maxHostsFile>>20)
 	}
 	return ParseHosts(data), nil
 }

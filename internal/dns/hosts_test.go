@@ -104,36 +104,38 @@ func TestReadHosts(t *testing.T) {
 
 func TestReadResolvConf(t *testing.T) {
 	dir := t.TempDir()
+	one := []string{"192.0.2.53:53"}
 	for _, tc := range []struct {
 		name, text string
-		servers    []string
-		timeout    time.Duration
-		attempts   int
+		want       dns.Config
 	}{
-		{"usual", "# made by hand\nsearch example.com\nnameserver 192.0.2.53\nnameserver 2001:db8::53\n", []string{"192.0.2.53:53", "[2001:db8::53]:53"}, 5 * time.Second, 2},
-		{"options", "nameserver 192.0.2.53\noptions edns0 timeout:2 attempts:3\n", []string{"192.0.2.53:53"}, 2 * time.Second, 3},
-		{"options out of bounds", "nameserver 192.0.2.53\noptions timeout:99999999999999999999 attempts:100\n", []string{"192.0.2.53:53"}, 30 * time.Second, 5},
-		{"options of no use", "nameserver 192.0.2.53\noptions timeout:0 attempts:-4\n", []string{"192.0.2.53:53"}, time.Second, 1},
-		{"too many", "nameserver 192.0.2.1\nnameserver 192.0.2.2\nnameserver 192.0.2.3\nnameserver 192.0.2.4\n", []string{"192.0.2.1:53", "192.0.2.2:53", "192.0.2.3:53"}, 5 * time.Second, 2},
-		{"empty", "", []string{"127.0.0.1:53"}, 5 * time.Second, 2},
+		{"usual", "# made by hand\nsearch example.com\nnameserver 192.0.2.53\nnameserver 2001:db8::53\n", dns.Config{Servers: []string{"192.0.2.53:53", "[2001:db8::53]:53"}}},
+		{"options", "nameserver 192.0.2.53\noptions edns0 timeout:2 attempts:3\noptions rotate use-vc ndots:2\n", dns.Config{Servers: one, Timeout: 2 * time.Second, Attempts: 3, Rotate: true, TCP: true}},
+		{"options out of bounds", "nameserver 192.0.2.53\noptions timeout:99999999999999999999 attempts:100\n", dns.Config{Servers: one, Timeout: 30 * time.Second, Attempts: 5}},
+		{"options of no use", "nameserver 192.0.2.53\noptions timeout:0 attempts:-4 rotate-not\n", dns.Config{Servers: one, Timeout: time.Second, Attempts: 1}},
+		{"far below", "nameserver 192.0.2.53\noptions timeout:-99999999999999999999 attempts:x\n", dns.Config{Servers: one, Timeout: time.Second, Attempts: 1}},
+		{"link-local", "nameserver fe80::1%eth0\n", dns.Config{Servers: []string{"[fe80::1%eth0]:53"}}},
+		{"a name, comments, nothing", "nameserver ns.example.com\n;nameserver 192.0.2.1\nnameserver\n\tnameserver 192.0.2.53 # first\n", dns.Config{Servers: one}},
+		{"too many", "nameserver 192.0.2.1\nnameserver 192.0.2.2\nnameserver 192.0.2.3\nnameserver 192.0.2.4\n", dns.Config{Servers: []string{"192.0.2.1:53", "192.0.2.2:53", "192.0.2.3:53"}}},
+		{"empty", "", dns.Config{Servers: []string{"127.0.0.1:53"}}},
 	} {
 		path := filepath.Join(dir, "resolv.conf")
 		if err := os.WriteFile(path, []byte(tc.text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		servers, timeout, attempts, err := dns.ReadResolvConf(path)
-		if err != nil || !reflect.DeepEqual(servers, tc.servers) || timeout != tc.timeout || attempts != tc.attempts {
-			t.Errorf("%s: ReadResolvConf = %v, %v, %d, %v, want %v, %v, %d", tc.name, servers, timeout, attempts, err, tc.servers, tc.timeout, tc.attempts)
+		got, err := dns.ReadResolvConf(path)
+		if err != nil || !reflect.DeepEqual(got, tc.want) {
+			t.Errorf("%s: ReadResolvConf = %+v, %v, want %+v", tc.name, got, err, tc.want)
 		}
-		if _, err := dns.NewClient(dns.Config{Servers: servers, Timeout: timeout, Attempts: attempts}); err != nil {
+		if _, err := dns.NewClient(got); err != nil {
 			t.Errorf("%s: NewClient: %v", tc.name, err)
 		}
 	}
-	if servers, _, _, err := dns.ReadResolvConf(filepath.Join(dir, "none")); err != nil || !reflect.DeepEqual(servers, []string{"127.0.0.1:53"}) {
-		t.Errorf("no file: %v, %v, want the server on this host", servers, err)
+	if got, err := dns.ReadResolvConf(filepath.Join(dir, "none")); err != nil || !reflect.DeepEqual(got.Servers, []string{"127.0.0.1:53"}) {
+		t.Errorf("no file: %+v, %v, want the server on this host", got, err)
 	}
-	if servers, _, _, err := dns.ReadResolvConf(dir); err == nil {
-		t.Errorf("a folder: %v, want an error", servers)
+	if got, err := dns.ReadResolvConf(dir); err == nil {
+		t.Errorf("a folder: %+v, want an error", got)
 	}
 }
 

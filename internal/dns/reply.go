@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"strconv"
 	"strings"
 
 	mdns "github.com/miekg/dns"
@@ -43,17 +44,17 @@ func (e rcodeError) Error() string {
 // unpack decodes a reply that has passed answers. The codec returns what it
 // could read of a message that ends too early; half an answer would pass for
 // "no such data", so the counts are compared.
-func unpack(reply []byte) (*mdns.Msg, error) {
-	m := new(mdns.Msg)
+func unpack(m *mdns.Msg, reply []byte) error {
+	*m = mdns.Msg{}
 	if err := m.Unpack(reply); err != nil {
-		return nil, fmt.Errorf("%w: %w", errBroken, err)
+		return fmt.Errorf("%w: %w", errBroken, err)
 	}
 	if len(m.Question) != 1 ||
 		len(m.Answer) != int(binary.BigEndian.Uint16(reply[6:])) ||
 		len(m.Ns) != int(binary.BigEndian.Uint16(reply[8:])) {
-		return nil, fmt.Errorf("%w: it ends too early", errBroken)
+		return fmt.Errorf("%w: it ends too early", errBroken)
 	}
-	return m, nil
+	return nil
 }
 
 // read takes the answer out of a reply, following CNAMEs inside it. An error
@@ -136,11 +137,34 @@ func (f *finding) add(rr mdns.RR) bool {
 	case *mdns.PTR:
 		f.ans.Names = append(f.ans.Names, relative(rr.Ptr))
 	case *mdns.TXT:
-		f.ans.Texts = append(f.ans.Texts, strings.Join(rr.Txt, ""))
+		f.ans.Texts = append(f.ans.Texts, unescaped(strings.Join(rr.Txt, "")))
 	default:
 		return false
 	}
 	return true
+}
+
+// unescaped gives the bytes of a text that the codec has in the form of zone files,
+// with \" and \DDD (RFC 1035, 5.1).
+func unescaped(s string) string {
+	if !strings.Contains(s, `\`) {
+		return s
+	}
+	b := make([]byte, 0, len(s))
+	for i := 0; i < len(s); i++ {
+		c := s[i]
+		if c == '\\' && i+1 < len(s) {
+			if n, err := strconv.ParseUint(s[i+1:min(i+4, len(s))], 10, 8); err == nil && i+3 < len(s) {
+				c = byte(n)
+				i += 3
+			} else {
+				i++
+				c = s[i]
+			}
+		}
+		b = append(b, c)
+	}
+	return string(b)
 }
 
 func (f *finding) addAddr(ip net.IP) bool {

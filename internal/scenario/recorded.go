@@ -83,7 +83,7 @@ func parseRecord(file string, line int, data []byte) (*Scenario, error) {
 	if err := decode(data, &r); err != nil {
 		return fault(fmt.Errorf("expected a recorded policy as one JSON object: %w", err))
 	}
-	s := &Scenario{File: file, Line: line, Name: r.ID}
+	s := &Scenario{File: file, Line: line, Name: r.ID, Zone: r.DNS}
 	if s.Name == "" {
 		s.Name = "policy"
 	}

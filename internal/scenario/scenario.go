@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"gatepost/internal/dns"
+	"gatepost/internal/dns/dnsfake"
 	"gatepost/internal/smtp"
 	"gatepost/policy"
 )
@@ -25,6 +26,7 @@ type Scenario struct {
 	Line     int    // of File, where it begins
 	Name     string // "" where the file has only one
 	Policy   policy.Config
+	Zone     dnsfake.Zone // of the recorded form: what Policy.Resolver answers from
 	Sessions []Session
 }
 

@@ -32,6 +32,9 @@ func (e *Engine) Collect(ch chan<- prometheus.Metric) {
 	counter("gatepost_dns_cache_hits_total", "Questions answered out of the cache.", d.Hits)
 	counter("gatepost_dns_queries_total", "Questions sent to servers, repetitions included.", d.Queries)
 	counter("gatepost_dns_errors_total", "Questions that got no answer.", d.Errors)
+	counter("gatepost_dns_stale_total", "Questions answered with what was known before, since there was no answer.", d.Stale)
+	gauge("gatepost_dns_servers_down", "Name servers that are silent and left alone.", float64(d.Down))
+	gauge("gatepost_dns_sockets", "UDP sockets open to name servers.", float64(d.Sockets))
 }
 
 func collectTable(s maps.Status, gauge func(name, help string, v float64, labels ...string)) {

@@ -25,6 +25,7 @@ type state struct {
 	own        maps.Map // class m
 	hostName   string   // $j
 	hosts      *dns.Hosts
+	dns        dns.Config // what client was made of
 	client     *dns.Client
 	resolver   dns.Resolver // the client; in tests of a policy, its facts
 	policy     *policy.Policy
@@ -56,22 +57,43 @@ func (s *state) openResolver(h host, old *state, log *slog.Logger) (err error) {
 	if s.hosts, err = dns.ReadHosts(h.hostsFile); err != nil {
 		return err
 	}
-	c := s.cfg.DNS
-	if old != nil && len(c.Servers) > 0 && reflect.DeepEqual(old.cfg.DNS, c) {
+	if s.dns, err = resolverConfig(s.cfg.DNS, h.resolvConf); err != nil {
+		return err
+	}
+	if old != nil && reflect.DeepEqual(old.dns, s.dns) {
 		s.client, s.resolver = old.client, old.client
 		return nil
 	}
-	servers := c.Servers
-	if len(servers) == 0 {
-		if servers, _, _, err = dns.ReadResolvConf(h.resolvConf); err != nil {
-			return err
-		}
-	}
-	s.client, err = dns.NewClient(dns.Config{
-		Servers: servers, Timeout: c.Timeout, Attempts: c.Attempts, CacheSize: c.CacheSize, Log: log,
-	})
+	c := s.dns
+	c.Log = log
+	s.client, err = dns.NewClient(c)
 	s.resolver = s.client
 	return err
+}
+
+// resolverConfig is what the configuration says of the resolver. What it does not
+// say, resolv.conf does, unless the servers are named.
+func resolverConfig(c config.DNS, resolvConf string) (out dns.Config, err error) {
+	out.Servers = c.Servers
+	if len(c.Servers) == 0 {
+		if out, err = dns.ReadResolvConf(resolvConf); err != nil {
+			return dns.Config{}, err
+		}
+	}
+	if c.Timeout != 0 {
+		out.Timeout = c.Timeout
+	}
+	if c.Attempts != 0 {
+		out.Attempts = c.Attempts
+	}
+	if c.Rotate != nil {
+		out.Rotate = *c.Rotate
+	}
+	if c.TCP != nil {
+		out.TCP = *c.TCP
+	}
+	out.CacheSize, out.ServeStale = c.CacheSize, c.ServeStale
+	return out, nil
 }
 
 // identify finds out who this host is.

@@ -15,6 +15,18 @@ type Hook func(*Exchange)
 // Count adds one to n for each question.
 func Count(n *atomic.Int64) Hook { return func(*Exchange) { n.Add(1) } }
 
+// Late answers after a while.
+func Late(d time.Duration) Hook { return func(*Exchange) { time.Sleep(d) } }
+
+// While runs the hook as long as the switch is on.
+func While(on *atomic.Bool, hook Hook) Hook {
+	return func(e *Exchange) {
+		if on.Load() {
+			hook(e)
+		}
+	}
+}
+
 // Silent never answers.
 func Silent() Hook { return func(e *Exchange) { e.Reply = nil } }
 
@@ -105,6 +117,16 @@ func First(n int64, hook Hook) Hook {
 	var seen atomic.Int64
 	return func(e *Exchange) {
 		if seen.Add(1) <= n {
+			hook(e)
+		}
+	}
+}
+
+// Named runs the hook for questions about names only, not for those about the root
+// with which the client finds out whether a server lives.
+func Named(hook Hook) Hook {
+	return func(e *Exchange) {
+		if e.Name() != "" {
 			hook(e)
 		}
 	}

@@ -18,6 +18,7 @@ import (
 // Exchange is one question to the server and what will be sent back. A Hook may change it.
 type Exchange struct {
 	Network string       // "udp" or "tcp"
+	Client  string       // address and port that the question came from
 	Query   *mdns.Msg    // as received
 	Reply   *mdns.Msg    // sent when all hooks have run; nil: the server stays silent
 	Send    func([]byte) // sends bytes at once, as they are
@@ -87,7 +88,7 @@ type handler struct {
 
 // ServeDNS implements the library's Handler. What cannot be sent the client has not waited for.
 func (h handler) ServeDNS(w mdns.ResponseWriter, query *mdns.Msg) {
-	e := &Exchange{Network: h.network, Query: query, Reply: reply(h.index, query)}
+	e := &Exchange{Network: h.network, Client: w.RemoteAddr().String(), Query: query, Reply: reply(h.index, query)}
 	e.Send = func(b []byte) { _, _ = w.Write(b) }
 	for _, hook := range h.hooks {
 		hook(e)
