@@ -10,6 +10,7 @@ import (
 	"gatepost/internal/dns"
 	"gatepost/maps"
 	"gatepost/policy"
+	"gatepost/policy/dnsbl"
 )
 
 // state is one configuration made real. Only its policy is ever replaced, in a copy.
@@ -27,6 +28,7 @@ type state struct {
 	hosts      *dns.Hosts
 	client     *dns.Client
 	resolver   dns.Resolver // the client; in tests of a policy, its facts
+	lists      *dnsbl.Set   // what is known of the DNS lists; nil in tests of a policy
 	policy     *policy.Policy
 	generation uint64
 	since      time.Time
@@ -45,6 +47,7 @@ func (e *Engine) build(ctx context.Context, cfg *config.Config) (*state, error) 
 	if err := s.identify(ctx, e.host, e.log); err != nil {
 		return nil, err
 	}
+	s.watchLists(old)
 	if err := s.makePolicy(); err != nil {
 		return nil, err
 	}
@@ -57,7 +60,7 @@ func (s *state) openResolver(h host, old *state, log *slog.Logger) (err error) {
 		return err
 	}
 	c := s.cfg.DNS
-	if old != nil && len(c.Servers) > 0 && reflect.DeepEqual(old.cfg.DNS, c) {
+	if old != nil && len(c.Servers) > 0 && reflect.DeepEqual(old.cfg.DNS, c) && sameKeys(old.cfg, s.cfg) {
 		s.client, s.resolver = old.client, old.client
 		return nil
 	}
@@ -68,7 +71,7 @@ func (s *state) openResolver(h host, old *state, log *slog.Logger) (err error) {
 		}
 	}
 	s.client, err = dns.NewClient(dns.Config{
-		Servers: servers, Timeout: c.Timeout, Attempts: c.Attempts, CacheSize: c.CacheSize, Log: log,
+		Servers: servers, Timeout: c.Timeout, Attempts: c.Attempts, CacheSize: c.CacheSize, Log: hideKeys(log, s.cfg),
 	})
 	s.resolver = s.client
 	return err
@@ -122,6 +125,7 @@ func (s *state) configOver(t Tables) policy.Config {
 		},
 		Resolver: s.resolver,
 		Hosts:    s.hosts,
+		Lists:    s.lists,
 	}
 }
 
