@@ -88,7 +88,10 @@ func (z *Zone) join(entry string) (n Name, ok bool) {
 		n.Asked = entry + "." + string(z.Key) + "." + z.Name
 		n.Shown = entry + "." + hiddenKey + "." + z.Name
 	}
-	return n, len(n.Asked) <= maxName
+	if len(n.Asked) > maxName {
+		return Name{}, false
+	}
+	return n, true
 }
 
 // hostName tells whether a domain has labels of letters, digits, - and _ only, and
