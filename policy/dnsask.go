@@ -75,7 +75,7 @@ func (q *inquiry) askList(ctx context.Context, g *listGroup, l *dnsList) listAns
 			question.counted = true
 			l.state.Asked(&answer, question.took, a.err)
 			if a.err == nil {
-				l.state.Said(who, l.match(a.codes) != nil)
+				l.state.Said(who, l.uses.Listed(a.codes))
 			}
 			q.facts.Memory.Remember(name.Asked, dns.TypeA, answer, err)
 		}

@@ -101,6 +101,8 @@ func (l *dnsList) exempts(g *listGroup) func(context.Context, *inquiry) (outcome
 type score struct {
 	sum    int
 	zones  []string // that added to it
+	listed []string // who is listed, and where
+	who    string   // the last of them
 	tells  *dnsList // one of them, if possible with a reason
 	said   listAnswer
 	spares int     // what lists of good clients that could not be asked might have taken off
@@ -145,6 +147,12 @@ func (s *score) add(q *inquiry, l *dnsList, a listAnswer) {
 		return
 	}
 	s.zones = append(s.zones, l.Zone)
+	if s.who == a.who {
+		s.listed[len(s.listed)-1] += ", " + l.Zone
+	} else {
+		s.listed = append(s.listed, a.who+" listed at "+l.Zone)
+	}
+	s.who = a.who
 	if s.tells == nil || l.Table.Reason {
 		s.tells, s.said = l, a
 	}
@@ -161,12 +169,11 @@ func (l *dnsList) least() int {
 
 // verdict is that of a sum that is too much.
 func (s *score) verdict(ctx context.Context, q *inquiry) Verdict {
-	zones := strings.Join(s.zones, ", ")
 	switch word := q.policy.features.DNSListMessage; word {
 	case "quarantine", "discard":
-		return silentVerdict(word, zones)
+		return silentVerdict(word, strings.Join(s.zones, ", "))
 	case "":
-		r := reply(550, "5.7.1", "Rejected: "+s.said.who+" listed at "+zones, replyAccessDenied)
+		r := reply(550, "5.7.1", "Rejected: "+strings.Join(s.listed, "; "), replyAccessDenied)
 		return refuse(q.withReason(ctx, s.tells, s.said, r))
 	}
 	return refuse(q.withReason(ctx, s.tells, s.said, q.policy.scored.reply(q)))

@@ -16,6 +16,7 @@ import (
 type dnsList struct {
 	DNSList
 	zone      dnsbl.Zone
+	uses      dnsbl.Zone   // the zone with what other lists take from it
 	state     *dnsbl.State // may be nil
 	listed    errorText
 	temporary errorText
@@ -33,7 +34,7 @@ func (c *DNSList) DNSZone() dnsbl.Zone {
 
 func newDNSList(c DNSList, states *dnsbl.Set) (*dnsList, error) {
 	l := &dnsList{DNSList: c, zone: c.DNSZone()}
-	l.state = states.State(&l.zone)
+	l.state, l.uses = states.State(&l.zone), states.Merged(l.zone)
 	var err error
 	if c.Message != "" && !c.silent() {
 		if l.listed, err = newErrorText("5.7.1", c.Message, replyAccessDenied); err != nil {
@@ -182,5 +183,5 @@ func (l *dnsList) about(q *inquiry) (who string, n dnsbl.Name, ok bool) {
 		return q.clientAddr, n, ok
 	}
 	n, ok = l.zone.DomainName(who)
-	return strings.TrimSuffix(who, "."), n, ok
+	return strings.ToLower(strings.TrimSuffix(who, ".")), n, ok
 }

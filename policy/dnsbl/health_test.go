@@ -338,8 +338,8 @@ func TestMerge(t *testing.T) {
 	two := []Filter{{First: ip("127.0.0.2"), Last: ip("127.0.0.2")}}
 	three := []Filter{{First: ip("127.0.0.3"), Last: ip("127.0.0.3")}}
 	all := merge([]Zone{{Name: "a", Filters: two}, {Name: "b"}, {Name: "a", Filters: three}, {Name: "b", Filters: two, Trusted: true}})
-	if len(all) != 2 || !all[0].listed(ips("127.0.0.3")) || !all[0].listed(ips("127.0.0.2")) || all[0].listed(ips("127.0.0.4")) ||
-		!all[1].listed(ips("127.0.0.4")) || !all[1].Trusted {
+	if len(all) != 2 || !all[0].Listed(ips("127.0.0.3")) || !all[0].Listed(ips("127.0.0.2")) || all[0].Listed(ips("127.0.0.4")) ||
+		!all[1].Listed(ips("127.0.0.4")) || !all[1].Trusted {
 		t.Errorf("merged: %+v", all)
 	}
 }

@@ -118,5 +118,5 @@ func (z *Zone) ask(ctx context.Context, r dns.Resolver, n Name) found {
 		return found{err: z.Key.HideIn(err)}
 	}
 	codes, err := Codes(a, z.Filters)
-	return found{z.listed(codes), err}
+	return found{z.Listed(codes), err}
 }

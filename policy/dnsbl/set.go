@@ -48,6 +48,19 @@ func (s *Set) State(z *Zone) *State {
 	return s.members[i].state
 }
 
+// Merged is a zone with all its uses in the set; a nil Set knows of no others.
+func (s *Set) Merged(z Zone) Zone {
+	if s == nil {
+		return z
+	}
+	for _, m := range s.members {
+		if m.zone.identity() == z.identity() {
+			return m.zone
+		}
+	}
+	return z
+}
+
 // Status is the state of a zone at one moment.
 type Status struct {
 	Zone    string

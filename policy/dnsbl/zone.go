@@ -24,8 +24,8 @@ type identity struct {
 
 func (z *Zone) identity() identity { return identity{z.Name, z.Key, z.Domains} }
 
-// listed tells whether an answer counts for any of the zone's uses.
-func (z *Zone) listed(codes []netip.Addr) bool {
+// Listed tells whether an answer, as Codes gives it, counts for any of the zone's uses.
+func (z *Zone) Listed(codes []netip.Addr) bool {
 	if len(z.Filters) == 0 {
 		return len(codes) > 0
 	}
