@@ -16,6 +16,7 @@ import (
 type listAsking struct {
 	ctx    context.Context // ends when the budget is spent; nil until something is asked
 	cancel context.CancelFunc
+	begun  [2]*listGroup // groups that are being asked; a decision has no more
 	asked  []*listQuestion
 	unsure *unsure // an allow list could not be asked
 }
@@ -96,9 +97,11 @@ func (l *dnsList) judge(answer dns.Answer, err error) ([]netip.Addr, error) {
 
 // askGroup begins to ask all lists of a group that were not asked yet.
 func (q *inquiry) askGroup(ctx context.Context, g *listGroup) {
-	if q.policy.features.DNSListTimeout == 0 {
-		return // one after the other
+	switch {
+	case q.policy.features.DNSListTimeout == 0, q.lists.begun[0] == g, q.lists.begun[1] == g:
+		return // one after the other, or on their way
 	}
+	q.lists.begun[1], q.lists.begun[0] = q.lists.begun[0], g
 	first := true
 	for _, l := range g.lists {
 		_, name, ok := l.about(q)
