@@ -92,7 +92,7 @@ func (l *dnsList) judge(answer dns.Answer, err error) ([]netip.Addr, error) {
 	if err != nil {
 		return nil, l.zone.Key.HideIn(err)
 	}
-	return dnsbl.Codes(answer, l.zone.Filters)
+	return dnsbl.Codes(answer, l.named)
 }
 
 // askGroup begins to ask all lists of a group that were not asked yet.

@@ -21,6 +21,7 @@ type dnsList struct {
 	listed    errorText
 	temporary errorText
 	results   []*regexp.Regexp
+	named     []dnsbl.Filter // answers that the administrator named
 }
 
 // DNSZone is the zone that a list asks.
@@ -48,6 +49,12 @@ func newDNSList(c DNSList, states *dnsbl.Set) (*dnsList, error) {
 	}
 	for _, pattern := range c.Results {
 		l.results = append(l.results, resultPattern(pattern))
+		if one, err := netip.ParseAddr(strings.TrimSuffix(pattern, ".")); err == nil {
+			l.named = append(l.named, dnsbl.Filter{First: one, Last: one})
+		}
+	}
+	if c.Table != nil {
+		l.named = c.Table.Filters
 	}
 	return l, nil
 }

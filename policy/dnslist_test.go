@@ -72,6 +72,8 @@ func TestDNSLists(t *testing.T) {
 			"tempfail 451 4.4.3 Temporary lookup failure of 192.0.2.99 at bl by dnsbl"},
 		{"enhdnsbl looks at the first answer", []policy.DNSList{{Zone: "bl", Enhanced: true, Results: []string{"127.0.0.2."}}}, 0,
 			dnsfake.Zone{"99.2.0.192.bl": listed("127.0.0.4", "127.0.0.2")}, policy.StageConnect, "accept by check_relay"},
+		{"enhdnsbl names an answer that is else an error", []policy.DNSList{{Zone: "bl", Enhanced: true, Results: []string{"127.0.0.1."}}}, 0,
+			dnsfake.Zone{"99.2.0.192.bl": listed("127.0.0.1")}, policy.StageConnect, "reject 550 5.7.1 Rejected: 192.0.2.99 listed at bl by enhdnsbl"},
 		{"a table looks at all answers", []policy.DNSList{table("bl", func(t *policy.ListTable) {
 			two := netip.MustParseAddr("127.0.0.2")
 			t.Filters = []dnsbl.Filter{{First: two, Last: two}}
