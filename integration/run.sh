@@ -28,14 +28,14 @@ compose() {
 	if command -v docker-compose >/dev/null; then docker-compose -p "$project" "$@"; else docker compose -p "$project" "$@"; fi
 }
 
-# The servers that tables are kept on. The tests start their own, so that Debian's
+# The servers that tables and DNS lists are kept on. The tests start their own, so that Debian's
 # services are not started when they are installed.
 peers() {
 	local policy=/usr/sbin/policy-rc.d
-	command -v redis-server >/dev/null && command -v ldapmodify >/dev/null && [ -x /usr/sbin/slapd ] && return
+	command -v redis-server >/dev/null && command -v ldapmodify >/dev/null && [ -x /usr/sbin/slapd ] && command -v rbldnsd >/dev/null && return
 	[ -e "$policy" ] && policy=
 	[ -z "$policy" ] || { printf '#!/bin/sh\nexit 101\n' >"$policy"; chmod 755 "$policy"; }
-	(need redis-server redis-server; need /usr/sbin/slapd slapd; need ldapmodify ldap-utils) || { rm -f "$policy"; exit 1; }
+	(need redis-server redis-server; need /usr/sbin/slapd slapd; need ldapmodify ldap-utils; need rbldnsd rbldnsd) || { rm -f "$policy"; exit 1; }
 	[ -z "$policy" ] || rm -f "$policy"
 }
 
@@ -160,4 +160,4 @@ check_subnets
 say "starting the containers"
 up=1
 compose up -d --no-build >"$state/up.log" 2>&1 || { cat "$state/up.log" >&2; fail "cannot start the containers"; }
-go test -tags integration -count=1 -timeout 9m -p 1 -v ./integration ./maps/... "$@"
+go test -tags integration -count=1 -timeout 9m -p 1 -v ./integration ./maps/... ./policy/dnsbl "$@"
