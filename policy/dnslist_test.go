@@ -207,7 +207,7 @@ func TestListReason(t *testing.T) {
 		{"no text", dnsfake.Records{}, usual},
 		{"cannot be asked", dnsfake.Records{Fail: "TXT:SERVFAIL"}, usual},
 		{"a forged reply", dnsfake.Records{TXT: []string{"x\r\n250 2.0.0 OK\x00 %s %"}}, usual + "; x 250 2.0.0 OK %s %"},
-		{"far too long", dnsfake.Records{TXT: []string{strings.Repeat("y", 60000)}}, usual + "; " + strings.Repeat("y", 247) + "..."},
+		{"far too long", dnsfake.Records{TXT: []string{strings.Repeat("y", 60000)}}, usual + "; " + strings.Repeat("y", 197) + "..."},
 		{"the key in it", dnsfake.Records{TXT: []string{"https://bl.example/?key=sesame"}}, usual + "; https://bl.example/?key=(key)"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -73,7 +73,7 @@ func isCode(a netip.Addr, filters []Filter) bool {
 
 // maxReason bounds the text of a list in a reply, in bytes: with the rest of the
 // line it fits into 512 (RFC 5321, 4.5.3.1.5).
-const maxReason = 250
+const maxReason = 200
 
 // Reason is what a list says of an entry (RFC 5782, 2.1: a TXT record), fit for a
 // reply: printable ASCII in one line of bounded length; "" when it says nothing.
