@@ -14,8 +14,10 @@ type deadZone struct {
 	fate string // when and how it ended
 }
 
-// deadZones are the lists that were widely used and are gone, as dnsbl.com and the
-// lists' own announcements have it. Some answer nothing, some list everybody.
+// deadZones are the lists that were widely used and are gone. Some answer nothing,
+// some list everybody. Sources: the pages "Status of ZONE" of dnsbl.com; the lists'
+// own sites nixspam.net, wpbl.info and spamcannibal.org; for virbl
+// rollernet.us/2017/01/shutdown-of-virbl-dnsbl-bit-nl.
 func deadZones() []deadZone {
 	return []deadZone{
 		{"sorbs.net", "was decommissioned in June 2024"},
@@ -34,7 +36,6 @@ func deadZones() []deadZone {
 		{"virbl.bit.nl", "was shut down in January 2017"},
 		{"db.wpbl.info", "was shut down"},
 		{"blackholes.mail-abuse.org", "ended as a free list in 2001"},
-		{"rbl.maps.vix.com", "ended with its host name"},
 	}
 }
 
