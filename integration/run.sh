@@ -29,7 +29,7 @@ compose() {
 	if command -v docker-compose >/dev/null; then docker-compose -p "$project" "$@"; else docker compose -p "$project" "$@"; fi
 }
 
-# The servers that tables are kept on, and name servers. The tests start their own, so that Debian's
+# The servers that tables and DNS lists are kept on, and name servers. The tests start their own, so that Debian's
 # services are not started when they are installed.
 peers() {
 	local policy=/usr/sbin/policy-rc.d
@@ -163,4 +163,4 @@ check_subnets
 say "starting the containers"
 up=1
 compose up -d --no-build >"$state/up.log" 2>&1 || { cat "$state/up.log" >&2; fail "cannot start the containers"; }
-go test -tags integration -count=1 -timeout 9m -p 1 -v ./integration ./maps/... ./internal/setup ./internal/dns "$@"
+go test -tags integration -count=1 -timeout 9m -p 1 -v ./integration ./maps/... ./internal/setup ./internal/dns ./policy/dnsbl "$@"

@@ -23,12 +23,13 @@ type session struct {
 
 	policy Decider
 	facts  policy.Facts
-	known  bool    // the MTA told who the client is
-	counts bool    // Clients was told of this connection
-	client outcome // of the connection
-	helo   outcome // of the latest HELO
-	mail   outcome // of the message so far
-	rcpts  int     // recipients of the message that were let pass
+	memory policy.Memory // of the connection
+	known  bool          // the MTA told who the client is
+	counts bool          // Clients was told of this connection
+	client outcome       // of the connection
+	helo   outcome       // of the latest HELO
+	mail   outcome       // of the message so far
+	rcpts  int           // recipients of the message that were let pass
 }
 
 var _ lib.Milter = (*session)(nil)
@@ -69,6 +70,7 @@ func (s *session) Connect(host, family string, _ uint16, addr string, m lib.Modi
 	s.client.refuse = internalFault()
 	s.policy = s.server.cfg.Policy()
 	s.facts.Conn = clientFacts(host, family, addr, s.conn.macros)
+	s.facts.Memory = &s.memory
 	s.known = s.facts.Conn.Addr.IsValid() || s.facts.Conn.Local
 	if !s.known {
 		s.client = outcome{}

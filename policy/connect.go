@@ -3,7 +3,7 @@ package policy
 import "context"
 
 // checkRelay is rule set check_relay: may this client connect?
-func checkRelay(p *Policy) (check, error) {
+func checkRelay(p *Policy) check {
 	f := &p.features
 	rules := []rule{
 		{name: "client address", apply: clientAddress},
@@ -15,17 +15,11 @@ func checkRelay(p *Policy) (check, error) {
 	if f.ConnControl.On && !f.ConnControl.NoDelay {
 		rules = append(rules, connControl(f.ConnControl))
 	}
-	for _, l := range f.DNSLists {
-		r, err := dnsListRule(l)
-		if err != nil {
-			return check{}, err
-		}
-		rules = append(rules, r)
-	}
+	var last []rule
 	if f.RequireRDNS {
-		rules = append(rules, rule{name: "require_rdns", apply: requireRDNS})
+		last = append(last, rule{name: "require_rdns", apply: requireRDNS})
 	}
-	return check{name: "check_relay", parts: [][]rule{rules}}, nil
+	return check{name: "check_relay", parts: [][]rule{rules, clientLists(p), last}}
 }
 
 // clientAddress refuses to judge a client of whom no address is known: that an
@@ -43,6 +37,18 @@ func clientAccess(ctx context.Context, q *inquiry) (outcome, error) {
 	if q.facts.Conn.Local {
 		return noOpinion, nil
 	}
+	v, err := q.searchClient(ctx)
+	switch {
+	case err != nil || !v.found:
+		return noOpinion, err
+	case v.permits():
+		return permit, nil
+	}
+	return q.refusal(v.text, &q.policy.rejected)
+}
+
+// searchClient looks for the client's name, and then for its address.
+func (q *inquiry) searchClient(ctx context.Context) (value, error) {
 	name := q.clientName
 	if q.policy.features.UseClientPtr {
 		name = q.clientPtr()
@@ -51,13 +57,7 @@ func clientAccess(ctx context.Context, q *inquiry) (outcome, error) {
 	if err == nil && !v.found {
 		v, err = q.searchAddr(ctx, tagConnect, anyKey, q.clientAddr)
 	}
-	switch {
-	case err != nil || !v.found:
-		return noOpinion, err
-	case v.permits():
-		return permit, nil
-	}
-	return q.refusal(v.text, &q.policy.rejected)
+	return v, err
 }
 
 // requireRDNS is FEATURE(require_rdns). Clients in relay-domains need no name.

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 
 	"gatepost/internal/smtp"
+	"gatepost/policy/dnsbl"
 )
 
 // Facts is what is known when a question is asked, in stage order: forgetting
@@ -16,6 +17,8 @@ type Facts struct {
 	Auth Auth
 	Mail Mail
 	Rcpt Rcpt
+
+	Memory *Memory // what DNS lists answered in this session; nil: each decision asks them anew
 }
 
 // Conn is the client's connection.
@@ -30,6 +33,10 @@ type Conn struct {
 	Rate    int    // {client_rate}: connections of this client in the window, this one included; 0 not counted
 	Open    int    // {client_connections}: connections of this client that are open, this one included; 0 not counted
 }
+
+// Memory is what DNS lists answered in a session. It belongs to the session, one
+// goroutine at a time; the zero Memory is empty.
+type Memory = dnsbl.Memory
 
 // Resolve is {client_resolve}: how the client's reverse name was verified.
 type Resolve uint8

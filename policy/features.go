@@ -1,6 +1,11 @@
 package policy
 
-import "errors"
+import (
+	"errors"
+	"time"
+
+	"gatepost/policy/dnsbl"
+)
 
 // Features are the options of cf/README that change what is decided, under the
 // names of the FEATUREs. The zero value is sendmail without any.
@@ -36,7 +41,11 @@ type Features struct {
 	ConnControl    Control     // conncontrol
 	GreetPause     bool        // greet_pause
 	GreetPauseTime string      // its argument, milliseconds; "" without
-	DNSLists       []DNSList   // dnsbl and enhdnsbl, in their order
+	DNSLists       []DNSList   // dnsbl and enhdnsbl, and tables [[dnsbl]], in their order
+
+	DNSListTimeout   time.Duration // for all lists of a decision together, which are then asked side by side; 0: one after the other, no limit
+	DNSListThreshold int           // the sum of weights that refuses
+	DNSListMessage   string        // what it is refused with, as DNSList.Message; "" the usual text
 }
 
 // Special is what nouucp and nopercenthack make of ! and % in a local part.
@@ -85,7 +94,33 @@ type DNSList struct {
 	Message   string   // as in the .mc file: quoted texts and $&{macros}, or quarantine, or discard; "" for the usual text
 	Temporary string   // what a failed lookup is: "" ignored, "t" the usual text, else the text
 	Results   []string // enhdnsbl: addresses with final dot that count as listed; none: any
+	Table     *ListTable
 }
+
+// ListTable is what a table [[dnsbl]] has beyond the FEATUREs.
+type ListTable struct {
+	Lookup   ListLookup
+	Filters  []dnsbl.Filter // answers that count as listed, with their weights; at least one
+	Scored   bool           // it does not refuse by itself; its weight is added to those of the others
+	Allow    bool           // a list of good clients, for whom no list counts
+	Reason   bool           // the reply has what the list says of its entry
+	IPv4Only bool           // not asked about IPv6 clients
+	Key      dnsbl.Key      // a subscriber's, before the zone
+	Trusted  bool           // it is asked whatever it answers
+}
+
+// ListLookup is what a list is asked about.
+type ListLookup uint8
+
+// The things to look up in a list. The client's name is the verified one.
+const (
+	LookupAddress ListLookup = iota
+	LookupClientName
+	LookupSender // the domain of the sender
+	LookupHelo
+)
+
+func (l ListLookup) domain() bool { return l != LookupAddress }
 
 // Messages replace texts of sendmail, as in the .mc file: quoted texts and
 // $&{macros}. "" stands for the usual text.
@@ -106,6 +141,9 @@ func (f *Features) check() error {
 	for _, l := range f.DNSLists {
 		if l.Zone == "" {
 			return errors.New("a DNS list without a zone")
+		}
+		if l.Table != nil && len(l.Table.Filters) == 0 {
+			return errors.New("a table of a DNS list without filters")
 		}
 	}
 	return nil

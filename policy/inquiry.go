@@ -25,6 +25,7 @@ type inquiry struct {
 	clientCanon string // clientName as the DNS has it; "" until it is asked for
 	sender      *address
 	recipient   *address
+	lists       listAsking
 }
 
 func (p *Policy) newInquiry(at Stage, f *Facts) *inquiry {
@@ -147,6 +148,7 @@ func (q *inquiry) Lookup(ctx context.Context, name string, t dns.Type) (dns.Answ
 		Found:  err == nil && !a.Empty(),
 		Value:  a.String(),
 		Source: maps.Source{File: a.Server},
+		TTL:    a.TTL,
 		Err:    err,
 	})
 	return a, err

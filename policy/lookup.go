@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"gatepost/internal/smtp"
 	"gatepost/maps"
 )
 
@@ -18,7 +19,8 @@ var errEmptyKey = errors.New("empty key, expected an address, a host name or a m
 
 // Lookup searches one table for a key as the rules do, and lists each key that
 // was tried, in order, up to the one that was found. table is access,
-// relay_domains, local_host_names, trusted, spammers or virtual_hosts.
+// relay_domains, local_host_names, trusted, spammers or virtual_hosts, or dnsbl
+// for all DNS lists, which are asked about an address or a domain.
 //
 // In access the key may have a tag, "Connect:192.0.2.7", "From:u@example.org".
 // Without one the key is searched as a client's (Connect:) when it is an
@@ -52,9 +54,11 @@ func (p *Policy) Lookup(ctx context.Context, table, key string) ([]Answer, error
 		return p.lookupTrusted(ctx, key)
 	case tableSpammers:
 		return p.lookupSpammers(ctx, key)
+	case tableLists:
+		return p.lookupLists(ctx, key)
 	}
-	return nil, fmt.Errorf("unknown table %q, expected access, %s, %s, %s, %s or %s", table,
-		p.relayDomains.name, p.localNames.name, tableTrusted, tableSpammers, p.virtualHosts.name)
+	return nil, fmt.Errorf("unknown table %q, expected access, %s, %s, %s, %s, %s or %s", table,
+		p.relayDomains.name, p.localNames.name, tableTrusted, tableSpammers, p.virtualHosts.name, tableLists)
 }
 
 func notNamed(table string) error {
@@ -86,6 +90,39 @@ func (p *Policy) lookupSpammers(ctx context.Context, key string) ([]Answer, erro
 	}
 	q := p.newInquiry(StageMail, &Facts{})
 	_, _ = q.searchSpammers(ctx, a)
+	return q.asked, nil
+}
+
+// tableLists stands for all DNS lists.
+const tableLists = "dnsbl"
+
+// lookupLists asks each list that could have the key, an address or a domain, and
+// for the reasons of those that do.
+func (p *Policy) lookupLists(ctx context.Context, key string) ([]Answer, error) {
+	if len(p.dnsLists) == 0 {
+		return nil, errors.New("no DNS lists: the configuration has none")
+	}
+	addr := literalAddr(key)
+	f := &Facts{Conn: Conn{Addr: addr}}
+	if !addr.IsValid() {
+		domain := key[strings.LastIndexByte(key, '@')+1:]
+		f.Conn.Name, f.Conn.Resolve = domain, ResolveOK
+		f.Helo.Name = domain
+		f.Mail.Sender = smtp.ParsePath("<u@" + domain + ">")
+	}
+	q := p.newInquiry(StageRcpt, f)
+	defer q.endLists()
+	g := p.group(func(l *dnsList) bool { _, _, ok := l.about(q); return ok })
+	if len(g.lists) == 0 {
+		return nil, fmt.Errorf("no DNS list is asked about %s", key)
+	}
+	for _, l := range g.lists {
+		a := q.askList(ctx, g, l)
+		q.asked[a.at].Found = a.err == nil && l.match(a.codes) != nil
+		if q.asked[a.at].Found {
+			q.listReason(ctx, l, a)
+		}
+	}
 	return q.asked, nil
 }
 

@@ -129,7 +129,7 @@ func TestLookupRefuses(t *testing.T) {
 		table, key string
 		want       string
 	}{
-		{"table", nil, "acess", "a", `unknown table "acess", expected access, relay_domains, local_host_names, trusted, spammers or virtual_hosts`},
+		{"table", nil, "acess", "a", `unknown table "acess", expected access, relay_domains, local_host_names, trusted, spammers, virtual_hosts or dnsbl`},
 		{"no key", nil, "access", "", "empty key, expected an address, a host name or a mail address"},
 		{"tag alone", nil, "access", "Connect:", "empty key, expected an address, a host name or a mail address"},
 		{"null sender", nil, "access", "From:<>", "empty key, expected an address, a host name or a mail address"},

@@ -21,6 +21,7 @@ import (
 	"gatepost/internal/dns"
 	"gatepost/internal/smtp"
 	"gatepost/maps"
+	"gatepost/policy/dnsbl"
 )
 
 // Config is all that a Policy is made of. Its tables are snapshots: a Policy
@@ -39,6 +40,7 @@ type Config struct {
 	Messages       Messages
 	Resolver       dns.Resolver
 	Hosts          *dns.Hosts // /etc/hosts; may be nil
+	Lists          *dnsbl.Set // what is known of the DNS lists; nil: all of them can be believed
 }
 
 // Policy answers the questions of a mail session. It is immutable and may be
@@ -60,6 +62,8 @@ type Policy struct {
 	routing      string // sendmail's class O: characters of a local part that route
 	resolver     dns.Resolver
 	hosts        *dns.Hosts
+	dnsLists     []*dnsList
+	scored       errorText // dnsbl_message
 	plan         [stages][]check
 	inquiries    sync.Pool
 }
@@ -109,6 +113,9 @@ func New(c Config) (*Policy, error) {
 	if err := p.useMessages(&c.Messages); err != nil {
 		return nil, fmt.Errorf("policy: %w", err)
 	}
+	if err := p.useDNSLists(c.Lists); err != nil {
+		return nil, fmt.Errorf("policy: %w", err)
+	}
 	var err error
 	if p.plan, err = newPlan(p); err != nil {
 		return nil, fmt.Errorf("policy: %w", err)
@@ -124,6 +131,7 @@ func (p *Policy) CountsClients() bool { return p.features.RateControl.On || p.fe
 // that could not be made becomes a verdict, in inquiry.run.
 func (p *Policy) Decide(ctx context.Context, at Stage, f *Facts) Decision {
 	q := p.newInquiry(at, f)
+	defer q.endLists()
 	verdict := Verdict{Action: Accept}
 	for i := range p.plan[at] {
 		out := q.check(ctx, &p.plan[at][i])

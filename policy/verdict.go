@@ -1,6 +1,8 @@
 package policy
 
 import (
+	"time"
+
 	"gatepost/internal/smtp"
 	"gatepost/maps"
 )
@@ -97,6 +99,7 @@ type Answer struct {
 	Key    string
 	Found  bool
 	Value  string
-	Source maps.Source // of a found table entry; File is the server for DNS
-	Err    error       // could not be asked
+	Source maps.Source   // of a found table entry; File is the server for DNS
+	TTL    time.Duration // of a DNS answer: for how long it will be good
+	Err    error         // could not be asked
 }

@@ -39,6 +39,9 @@ func TestExampleComments(t *testing.T) {
 		if strings.HasPrefix(text[m[2]:], "virtual_hosts") { // means nothing alone
 			changed = strings.Replace(changed, "\n# check_rcpt = ", "\ncheck_rcpt = ", 1)
 		}
+		if name := text[m[2]:m[3]]; strings.HasPrefix(name, "dnsbl_threshold") || strings.HasPrefix(name, "dnsbl_message") { // likewise
+			changed = strings.Replace(changed, "\n# dnsbl_threshold = ", "\ndnsbl_threshold = ", 1) + lists(text)
+		}
 		if err := os.WriteFile(path, []byte(changed), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -46,6 +49,17 @@ func TestExampleComments(t *testing.T) {
 			t.Errorf("with %q in force: %v", text[m[2]:m[3]], err)
 		}
 	}
+}
+
+// lists are the tables [[dnsbl]] of the example, put into force, but for the key in a file that is not there.
+func lists(text string) string {
+	var b strings.Builder
+	for _, line := range regexp.MustCompile(`(?m)^#    (.*)$`).FindAllStringSubmatch(text, -1) {
+		if !strings.HasPrefix(line[1], "key_file") {
+			b.WriteString(line[1] + "\n")
+		}
+	}
+	return b.String()
 }
 
 // TestExampleHasEveryKey holds the example to the keys that this version acts on.
@@ -56,7 +70,7 @@ func TestExampleHasEveryKey(t *testing.T) {
 			continue
 		}
 		name := k[strings.LastIndex(k, ".")+1:]
-		if !regexp.MustCompile(`(?m)^(# )?` + name + ` *= `).MatchString(text) {
+		if !regexp.MustCompile(`(?m)^(# |#    )?` + name + ` *= `).MatchString(text) {
 			t.Errorf("the example does not show %s", k)
 		}
 	}

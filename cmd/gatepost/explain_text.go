@@ -5,6 +5,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"time"
 
 	"gatepost/internal/explain"
 	"gatepost/internal/program"
@@ -171,10 +172,14 @@ func value(a policy.Answer) string {
 	return a.Value
 }
 
-// source is where an answer comes from: file and line, or the DNS server.
+// source is where an answer comes from: file and line, or the DNS server and for
+// how long the answer is good.
 func source(a policy.Answer) string {
-	if a.Err != nil {
+	switch {
+	case a.Err != nil:
 		return a.Err.Error()
+	case a.TTL > 0:
+		return a.Source.String() + ", TTL " + a.TTL.Truncate(time.Second).String()
 	}
 	return a.Source.String()
 }

@@ -21,7 +21,8 @@ func lookupCommand(s streams) *cli.Command {
 		Name:      "lookup",
 		Usage:     "show each key that the policy tries in a table, and the answer",
 		UsageText: programName + " lookup [--config FILE] TABLE KEY",
-		Description: "TABLE is access, relay_domains, local_host_names, trusted, spammers or virtual_hosts.\n" +
+		Description: "TABLE is access, relay_domains, local_host_names, trusted, spammers or virtual_hosts,\n" +
+			"or dnsbl: all DNS lists are asked about an address or a domain.\n" +
 			"KEY is what the policy would look for: an address, a host name or a mail address; in access with a tag before it, such as\n" +
 			"Connect:192.0.2.7 or To:user@example.com, or without, which means every tag that fits.\n" +
 			"The exit code is 0 when there is an entry and 1 when there is none.",
@@ -72,7 +73,7 @@ func (s streams) lookup(ctx context.Context, p *policy.Policy, table, key string
 			failed = append(failed, fmt.Errorf("%s, key %s: %w", a.Table, a.Key, a.Err))
 		case a.Found:
 			found = true
-			line = []string{a.Key, "hit", a.Value, a.Source.String()}
+			line = []string{a.Key, "hit", a.Value, source(a)}
 			if a.Value == "" { // a class has members, no values
 				line = slices.Delete(line, 2, 3)
 			}

@@ -61,7 +61,7 @@ partner.example    hit  DIR/relay:1
 `, ""}},
 		{"trusted name", []string{"trusted", "office.example"}, result{1, "office.example  miss\n*.example       miss\n", ""}},
 		{"table that is not named", []string{"spammers", "x"}, result{2, "", "gatepost: no spammers table: [tables] does not name one\n"}},
-		{"no such table", []string{"acces", "x"}, result{2, "", "gatepost: unknown table \"acces\", expected access, relay_domains, local_host_names, trusted, spammers or virtual_hosts\n"}},
+		{"no such table", []string{"acces", "x"}, result{2, "", "gatepost: unknown table \"acces\", expected access, relay_domains, local_host_names, trusted, spammers, virtual_hosts or dnsbl\n"}},
 		{"empty key", []string{"access", ""}, result{2, "", "gatepost: empty key, expected an address, a host name or a mail address\n"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

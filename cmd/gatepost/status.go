@@ -26,11 +26,11 @@ const (
 func statusCommand(s streams) *cli.Command {
 	return &cli.Command{
 		Name:      "status",
-		Usage:     "show the policy and the tables of the running daemon",
+		Usage:     "show the policy, the tables and the DNS lists of the running daemon",
 		UsageText: programName + " status [--config FILE] [--json]",
 		Description: "The daemon is asked at the admin.listen of the configuration. The exit code is 1 when a\n" +
-			"table or the configuration as it is now could not be taken over, 75 when the daemon does\n" +
-			"not answer.",
+			"table or the configuration as it is now could not be taken over or a DNS list is parked,\n" +
+			"75 when the daemon does not answer.",
 		Flags: []cli.Flag{program.ConfigFlag(), &cli.BoolFlag{Name: "json", Usage: "print the daemon's answer as it came"}},
 		Action: func(c *cli.Context) error {
 			if err := program.NoArguments(c); err != nil {
@@ -102,6 +102,9 @@ func (s streams) status(answer []byte, asJSON bool) error {
 	for _, t := range status.Tables {
 		bad = bad || t.LastError != ""
 	}
+	for _, l := range status.Lists {
+		bad = bad || l.Parked != ""
+	}
 	if bad {
 		return program.Exit(program.ExitWrong)
 	}
@@ -138,6 +141,36 @@ func (s streams) printStatus(status *setup.Status, now time.Time) error {
 	for _, t := range status.Tables {
 		if t.LastError != "" {
 			fmt.Fprintf(s.out, "\n%s: %s (for %s)\n", program.Printable(t.Table), program.Printable(t.LastError), age(now, t.LastErrorAt))
+		}
+	}
+	return s.printLists(status.Lists, now)
+}
+
+// printLists shows the DNS lists, and under them what is wrong with each.
+func (s streams) printLists(lists []setup.ListStatus, now time.Time) error {
+	if len(lists) == 0 {
+		return nil
+	}
+	fmt.Fprintln(s.out)
+	w := tabwriter.NewWriter(s.out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "DNS LIST\tOF\tSTATE\tPROBED\tQUERIES\tHITS\tERRORS")
+	for _, l := range lists {
+		state := "asked"
+		if l.Parked != "" {
+			state = "parked"
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%d\t%d\n", program.Printable(l.Zone), program.Printable(l.Lookup), state,
+			age(now, l.ProbedAt), l.Queries, l.Hits, l.Errors)
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	for _, l := range lists {
+		switch {
+		case l.Parked != "":
+			fmt.Fprintf(s.out, "\n%s is parked, mail passes it: %s (for %s)\n", program.Printable(l.Zone), program.Printable(l.Parked), age(now, l.ParkedAt))
+		case l.Warning != "":
+			fmt.Fprintf(s.out, "\n%s: %s\n", program.Printable(l.Zone), program.Printable(l.Warning))
 		}
 	}
 	return nil

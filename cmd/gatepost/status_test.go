@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"gatepost/internal/config"
 	"gatepost/internal/setup"
@@ -114,5 +115,41 @@ func TestStatusWithoutDaemon(t *testing.T) {
 		if code := run(t.Context(), []string{programName, "status", "--config", file}, nil, &out, &errs); code != c.code || !strings.Contains(errs.String(), c.want) {
 			t.Errorf("%q gave %d, %q, want %d, %q", c.config, code, errs.String(), c.code, c.want)
 		}
+	}
+}
+
+// TestStatusOfLists shows what is wrong with DNS lists; one that is parked is a
+// reason to look.
+func TestStatusOfLists(t *testing.T) {
+	at := time.Now().Add(-90 * time.Second)
+	status := setup.Status{Version: "1", Since: at, Lists: []setup.ListStatus{
+		{Zone: "good.example", Lookup: "address", ProbedAt: at, Queries: 7, Hits: 2, Errors: 1},
+		{Zone: "odd.example", Lookup: "domain", Warning: "it does not list test"},
+	}}
+	show := func() (string, error) {
+		answer, err := json.Marshal(status)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out strings.Builder
+		err = streams{out: &out}.status(answer, false)
+		return out.String(), err
+	}
+	out, err := show()
+	for _, want := range []string{
+		`\nDNS LIST +OF +STATE +PROBED +QUERIES +HITS +ERRORS\n`, `\ngood\.example +address +asked +1m3\ds +7 +2 +1\n`,
+		`\nodd\.example +domain +asked +never +0 +0 +0\n`, `\n\nodd\.example: it does not list test\n$`,
+	} {
+		if !regexp.MustCompile(want).MatchString(out) {
+			t.Errorf("status printed\n%s\nwithout %s", out, want)
+		}
+	}
+	if err != nil {
+		t.Errorf("status ended with %v", err)
+	}
+	status.Lists[0].Parked, status.Lists[0].ParkedAt = "it lists \x1b[2J127.0.0.1", at
+	if out, err = show(); err == nil || !regexp.MustCompile(`\ngood\.example +address +parked `).MatchString(out) ||
+		!regexp.MustCompile(`\n\ngood\.example is parked, mail passes it: it lists \\x1b\[2J127\.0\.0\.1 \(for 1m3\ds\)\n`).MatchString(out) {
+		t.Errorf("with a parked list status ended with %v and printed\n%s", err, out)
 	}
 }

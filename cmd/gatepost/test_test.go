@@ -90,7 +90,7 @@ func TestPolicyTestExamples(t *testing.T) {
 	if err != nil || len(files) < 2 {
 		t.Fatalf("examples: %v (%v)", files, err)
 	}
-	if got, want := call(t, append([]string{"test"}, files...)...), (result{0, "44 passed, 0 failed\n", ""}); got != want {
+	if got, want := call(t, append([]string{"test"}, files...)...), (result{0, "47 passed, 0 failed\n", ""}); got != want {
 		t.Errorf("gave %+v, want %+v", got, want)
 	}
 }

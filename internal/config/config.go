@@ -61,6 +61,10 @@ type Features struct {
 	GreetPauseTime int // milliseconds; 0 without
 	DNSBL          []DNSList
 	EnhDNSBL       []DNSList
+
+	DNSBLTimeout   time.Duration // for all DNS lists of a decision together; 0 the default, see ListTimeout
+	DNSBLThreshold int           // the sum of weights that refuses; 0 without
+	DNSBLMessage   string        // what it refuses with; "" the usual text
 }
 
 // Control is ratecontrol or conncontrol.

@@ -160,7 +160,8 @@ func TestLists(t *testing.T) {
 		{"several", "enhdnsbl = [[\"a.example\", \"\", \"\", \"127.0.0.2.\", \"127.0.0.4.\"], [\"b.example\"]]",
 			[]DNSList{{Zone: "a.example", Enhanced: true, Results: []string{"127.0.0.2.", "127.0.0.4."}}, {Zone: "b.example", Enhanced: true}}},
 		{"all kinds", "enhdnsbl = \"b.example\"\ndnsbl = \"a.example\"\n[[dnsbl]]\nzone = \"c.example.\"\nmessage = \"discard\"\n[[dnsbl]]\nzone = \"d.example\"\nresults = \"127.0.0.2\"",
-			[]DNSList{{Zone: "a.example"}, {Zone: "b.example", Enhanced: true}, {Zone: "c.example", Message: "discard"}, {Zone: "d.example", Enhanced: true, Results: []string{"127.0.0.2"}}}},
+			[]DNSList{{Zone: "a.example"}, {Zone: "b.example", Enhanced: true}, {Zone: "c.example", Message: "discard", Table: &ListTable{IPv6: true, Health: true}},
+				{Zone: "d.example", Enhanced: true, Table: &ListTable{IPv6: true, Health: true, Results: []Result{result("127.0.0.2", "127.0.0.2", 0)}}}}},
 		{"off", "dnsbl = false", nil},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -168,7 +169,7 @@ func TestLists(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(tc.want, c.Lists(), cmpopts.EquateEmpty()); diff != "" {
+			if diff := cmp.Diff(tc.want, c.Lists(), cmpopts.EquateEmpty(), addresses); diff != "" {
 				t.Errorf("lists (-want +got):\n%s", diff)
 			}
 		})

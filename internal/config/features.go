@@ -29,7 +29,7 @@ type feature struct {
 // cf/README. Those without set are known but refused, because a configuration
 // that asks for them must not run without them.
 func allFeatures() []feature {
-	return slices.Concat(accessFeatures(), relayFeatures(), clientFeatures(), otherFeatures(), laterFeatures())
+	return slices.Concat(accessFeatures(), relayFeatures(), clientFeatures(), listFeatures(), otherFeatures(), laterFeatures())
 }
 
 // flag is a feature without arguments.

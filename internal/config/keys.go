@@ -66,9 +66,12 @@ func Keys() []string {
 		}
 	}
 	for _, f := range allFeatures() {
-		if f.set != nil {
+		if f.set != nil || f.read != nil {
 			names = append(names, join("features", f.name))
 		}
+	}
+	for _, k := range listKeys(&DNSList{Table: &ListTable{}}) {
+		names = append(names, join("dnsbl", k.name))
 	}
 	return names
 }

@@ -148,6 +148,7 @@ func (r *reader) checkWhole(c *Config) {
 		r.checkWithoutAccess(c)
 	}
 	r.checkDirectories(c)
+	r.checkLists(c)
 }
 
 // checkWithoutAccess finds what makes no sense without the access table.

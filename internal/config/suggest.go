@@ -24,7 +24,7 @@ func suggest(section, name string) string {
 			consider(s.name, k.name, elsewhere(s.name, section))
 		}
 	}
-	for _, k := range listKeys(&DNSList{}) {
+	for _, k := range listKeys(&DNSList{Table: &ListTable{}}) {
 		consider("dnsbl", k.name, elsewhere("dnsbl", section))
 	}
 	if best == "" {

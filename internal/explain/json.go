@@ -80,6 +80,7 @@ type jsonAnswer struct {
 	File   string `json:"file"`
 	Line   int    `json:"line"`
 	Server string `json:"server"`
+	TTL    int64  `json:"ttl"` // of a DNS answer, in seconds
 	Error  string `json:"error"`
 }
 
@@ -195,7 +196,7 @@ func jsonAnswers(asked []policy.Answer) []jsonAnswer {
 	for i, a := range asked {
 		j := jsonAnswer{Table: a.Table, Key: a.Key, Result: Result(a), Value: a.Value, Error: errorText(a.Err)}
 		if isDNS(a) {
-			j.Server = a.Source.File
+			j.Server, j.TTL = a.Source.File, int64(a.TTL.Seconds())
 		} else {
 			j.File, j.Line = a.Source.File, a.Source.Line
 		}

@@ -2,6 +2,8 @@ package explain
 
 import (
 	"context"
+	"errors"
+	"sync"
 
 	"gatepost/internal/dns"
 	"gatepost/maps"
@@ -10,9 +12,10 @@ import (
 
 // memo is a resolver that gives the same answer to the same question, failures
 // too: a verdict that changes is then due to an edit and not to the DNS. It is
-// for one goroutine.
+// safe for concurrent use.
 type memo struct {
 	resolver dns.Resolver
+	mu       sync.Mutex
 	known    map[question]result
 }
 
@@ -37,11 +40,19 @@ func newMemo(r dns.Resolver) *memo {
 // Lookup implements dns.Resolver.
 func (m *memo) Lookup(ctx context.Context, name string, t dns.Type) (dns.Answer, error) {
 	q := question{name, t}
+	m.mu.Lock()
 	r, ok := m.known[q]
-	if !ok {
-		r.answer, r.err = m.resolver.Lookup(ctx, name, t)
-		m.known[q] = r
+	m.mu.Unlock()
+	if ok {
+		return r.answer, r.err
 	}
+	r.answer, r.err = m.resolver.Lookup(ctx, name, t)
+	if r.err != nil && errors.Is(ctx.Err(), context.Canceled) {
+		return r.answer, r.err // nobody wanted to know any more; that is no answer
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.known[q] = r
 	return r.answer, r.err
 }
 
@@ -60,6 +71,7 @@ func (r *recorder) Lookup(ctx context.Context, name string, t dns.Type) (dns.Ans
 		Found:  err == nil && !a.Empty(),
 		Value:  a.String(),
 		Source: maps.Source{File: a.Server},
+		TTL:    a.TTL,
 		Err:    err,
 	})
 	return a, err

@@ -103,12 +103,14 @@ func play(ctx context.Context, cfg policy.Config, s *Session, last int) ([]Stage
 	if err != nil {
 		return nil, err
 	}
-	facts := policy.Facts{Conn: s.Facts.Conn}
+	memory := &policy.Memory{} // as a front has it, and anew for each try
+	facts := policy.Facts{Conn: s.Facts.Conn, Memory: memory}
 	stages := []Stage{{Decision: p.Decide(ctx, policy.StageConnect, &facts)}}
 	if last == 0 || refused(&stages[0]) {
 		return stages, nil
 	}
 	facts = s.Facts
+	facts.Memory = memory
 	facts.Mail = policy.Mail{Sender: s.From}
 	facts.Rcpt = policy.Rcpt{}
 	stages = append(stages, Stage{Decision: p.Decide(ctx, policy.StageMail, &facts), Argument: s.From.Raw()})

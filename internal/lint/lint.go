@@ -68,6 +68,7 @@ func Check(in *Input) []Finding {
 	c.spammers()
 	c.virtualHosts()
 	c.features()
+	c.deadLists()
 	found := slices.DeleteFunc(c.found, func(f Finding) bool { return f.Risk != "" && in.Config.Accepts(f.Risk) })
 	slices.SortStableFunc(found, func(a, b Finding) int {
 		return cmp.Or(cmp.Compare(a.Source.File, b.Source.File), cmp.Compare(a.Source.Line, b.Source.Line))

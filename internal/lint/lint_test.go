@@ -3,14 +3,20 @@ package lint
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"gatepost/internal/config"
+	"gatepost/internal/dns"
 	"gatepost/internal/dns/dnsfake"
 	"gatepost/maps"
+	"gatepost/policy"
+	"gatepost/policy/dnsbl"
 )
 
 // inputOf is a configuration with tables as text.
@@ -300,27 +306,70 @@ func TestFeatures(t *testing.T) {
 
 // TestNames asks a DNS about names.
 func TestNames(t *testing.T) {
-	in := inputOf(t, func(c *config.Config) {
-		c.DNSLists = []config.DNSList{{Zone: "good.example"}, {Zone: "dead.example"}, {Zone: "all.example"}}
-	}, "To:here.org RELAY\nTo:alias.org RELAY\nFrom:gone.org REJECT\n", "here.org\ngone.org\n10\ncom\n.sub.gone.org\n", "[192.0.2.1]\nlocalhost\nfail.org\n")
+	in := inputOf(t, nil, "To:here.org RELAY\nTo:alias.org RELAY\nFrom:gone.org REJECT\n", "here.org\ngone.org\n10\ncom\n.sub.gone.org\n", "[192.0.2.1]\nlocalhost\nfail.org\n")
 	in.VirtualHosts.Text, _, _ = maps.Parse("virtual", maps.FormatClass, []byte("here.org\nalias.org\n"))
-	in.Policy.Resolver = dnsfake.NewFake(dnsfake.Zone{
-		"here.org":               {A: []string{"192.0.2.1"}},
-		"alias.org":              {CNAME: "here.org"},
-		"fail.org":               {Fail: "SERVFAIL"},
-		"2.0.0.127.good.example": {A: []string{"127.0.0.2"}},
-		"2.0.0.127.all.example":  {A: []string{"127.0.0.2"}},
-		"1.0.0.127.all.example":  {A: []string{"127.0.0.2"}},
-	})
+	for _, zone := range []string{"good.example", "dead.example", "all.example", "closed.example"} {
+		in.Policy.Features.DNSLists = append(in.Policy.Features.DNSLists, policy.DNSList{Zone: zone})
+	}
+	in.Policy.Features.DNSLists = append(in.Policy.Features.DNSLists, policy.DNSList{Zone: "domains.example",
+		Table: &policy.ListTable{Lookup: policy.LookupSender, Key: "secret", Filters: []dnsbl.Filter{dnsbl.Everything(0)}}})
+	wild := netip.AddrFrom4([4]byte{127, 255, 255, 254})
+	in.Policy.Resolver = wildcard{".closed.example", wild, dnsfake.NewFake(dnsfake.Zone{
+		"here.org":                    {A: []string{"192.0.2.1"}},
+		"alias.org":                   {CNAME: "here.org"},
+		"fail.org":                    {Fail: "SERVFAIL"},
+		"test.secret.domains.example": {A: []string{"127.0.0.2"}},
+		"2.0.0.127.good.example":      {A: []string{"127.0.0.2"}},
+		"2.0.0.127.all.example":       {A: []string{"127.0.0.2"}},
+		"1.0.0.127.all.example":       {A: []string{"127.0.0.2"}},
+	})}
 	compare(t, Names(t.Context(), in), []string{
-		"the DNS list dead.example does not list its test address",
-		"the DNS list all.example lists 127.0.0.1",
+		"the DNS list dead.example is odd: it does not list 127.0.0.2",
+		"the DNS list all.example cannot be believed: it lists 127.0.0.1",
+		"the DNS list closed.example cannot be believed: it answered 127.255.255.254: the list refuses queries",
 		"access:2: alias.org (To:) is an alias of here.org, and addresses are compared under that name; write here.org",
 		"relay:2: gone.org (relay-domains) is not in the DNS",
 		"relay:5: sub.gone.org (relay-domains) is not in the DNS",
 		"virtual:2: alias.org (virtual-hosts) is an alias of here.org",
 		"local:3: fail.org (local-host-names) could not be looked up: ",
 	})
+}
+
+// wildcard is a resolver to which one name, and all that ends in it, has one address.
+type wildcard struct {
+	suffix string
+	addr   netip.Addr
+	dns.Resolver
+}
+
+func (w wildcard) Lookup(ctx context.Context, name string, t dns.Type) (dns.Answer, error) {
+	if strings.HasSuffix(name, w.suffix) {
+		return dns.Answer{Name: name, Addrs: []netip.Addr{w.addr}}, nil
+	}
+	return w.Resolver.Lookup(ctx, name, t)
+}
+
+// TestDeadLists names lists that are gone, wherever they are used.
+func TestDeadLists(t *testing.T) {
+	in := inputOf(t, func(c *config.Config) {
+		c.DNSLists = []config.DNSList{{Zone: "zen.example.net"}, {Zone: "dul.dnsbl.sorbs.net"}, {Zone: "notsorbs.net"}}
+		c.Features.DNSBL = []config.DNSList{{Zone: "Relays.ORDB.org"}}
+		c.Features.EnhDNSBL = []config.DNSList{{Zone: "njabl.org"}}
+	}, "", "", "")
+	var got []string
+	for _, f := range Check(in) {
+		if f.Check == "DNS lists that are gone" {
+			got = append(got, f.Text)
+		}
+	}
+	want := []string{
+		"the DNS list Relays.ORDB.org was shut down in December 2006, and has listed everybody; take it out",
+		"the DNS list njabl.org was shut down in March 2013, and has listed everybody; take it out",
+		"the DNS list dul.dnsbl.sorbs.net was decommissioned in June 2024; take it out",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("lists that are gone (-want +got):\n%s", diff)
+	}
 }
 
 // TestNamesAreBounded has more names than are asked about, and no time.

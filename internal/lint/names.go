@@ -10,6 +10,7 @@ import (
 
 	"gatepost/internal/dns"
 	"gatepost/maps"
+	"gatepost/policy/dnsbl"
 )
 
 const (
@@ -65,7 +66,7 @@ type nameJob struct {
 	name   string
 	where  string
 	source maps.Source
-	zone   bool // of a DNS list
+	zone   *dnsbl.Zone // of a DNS list; nil for others
 }
 
 func nameJobs(in *Input) []nameJob {
@@ -74,8 +75,10 @@ func nameJobs(in *Input) []nameJob {
 	if zones.Line == 0 {
 		zones = keySource(in.Config, "features")
 	}
-	for _, l := range in.Config.Lists() {
-		jobs = append(jobs, nameJob{name: l.Zone, where: "the DNS list", source: zones, zone: true})
+	for _, l := range in.Policy.Features.DNSLists {
+		if zone := l.DNSZone(); !zone.Trusted {
+			jobs = append(jobs, nameJob{name: l.Zone, where: "the DNS list", source: zones, zone: &zone})
+		}
 	}
 	for _, class := range []struct {
 		table Table
@@ -123,8 +126,8 @@ func askable(name string) bool {
 func (j *nameJob) ask(ctx context.Context, in *Input) Finding {
 	f := Finding{Source: j.source, Check: "names that do not resolve"}
 	r := in.Policy.Resolver
-	if j.zone {
-		f.Text, f.Check = askZone(ctx, r, j.name)
+	if j.zone != nil {
+		f.Text, f.Check = askZone(ctx, r, j.zone)
 		return f
 	}
 	c, err := dns.Canonify(ctx, r, in.Policy.Hosts, in.Policy.Domain, j.name)
@@ -141,18 +144,16 @@ func (j *nameJob) ask(ctx context.Context, in *Input) Finding {
 	return f
 }
 
-// askZone asks a DNS list about its two test entries (RFC 5782, section 5).
-func askZone(ctx context.Context, r dns.Resolver, zone string) (text, check string) {
-	const dead = "DNS lists that do not work"
-	listed, err := r.Lookup(ctx, "2.0.0.127."+zone, dns.TypeA)
-	if err != nil {
-		return "the DNS list " + zone + " could not be asked: " + err.Error(), checkUnasked
-	}
-	if listed.Empty() {
-		return "the DNS list " + zone + " does not list its test address 127.0.0.2: it may be dead, or does not answer this resolver", dead
-	}
-	if all, err := r.Lookup(ctx, "1.0.0.127."+zone, dns.TypeA); err == nil && !all.Empty() {
-		return "the DNS list " + zone + " lists 127.0.0.1, which no list has: it seems to list everything", dead
+// askZone asks a DNS list about things of which it is known what a list says.
+func askZone(ctx context.Context, r dns.Resolver, zone *dnsbl.Zone) (text, check string) {
+	reason, warning, err := dnsbl.Probe(ctx, r, zone)
+	switch {
+	case err != nil:
+		return "the DNS list " + zone.Name + " could not be asked: " + err.Error(), checkUnasked
+	case reason != "":
+		return "the DNS list " + zone.Name + " cannot be believed: " + reason, "DNS lists that do not work"
+	case warning != "":
+		return "the DNS list " + zone.Name + " is odd: " + warning, "DNS lists that do not work"
 	}
 	return "", ""
 }

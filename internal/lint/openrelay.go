@@ -60,7 +60,7 @@ func newSearch(c policy.Config) (*search, error) {
 	}
 	s.result.Complete = !s.partial
 	var err error
-	c.Resolver = a
+	c.Resolver, c.Lists, c.Features.DNSListTimeout = a, nil, 0 // what he answers is about one session at a time
 	if s.policy, err = policy.New(c); err != nil {
 		return s, fmt.Errorf("open-relay search: %w", err)
 	}

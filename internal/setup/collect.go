@@ -6,6 +6,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"gatepost/maps"
+	"gatepost/policy/dnsbl"
 )
 
 // Describe says nothing in advance (an unchecked collector): which tables there
@@ -13,7 +14,7 @@ import (
 func (e *Engine) Describe(chan<- *prometheus.Desc) {}
 
 // Collect gathers what the engine knows besides decisions: the policy in force,
-// its tables, and the resolver's counts.
+// its tables and DNS lists, and the resolver's counts.
 func (e *Engine) Collect(ch chan<- prometheus.Metric) {
 	s := e.current.Load()
 	gauge := func(name, help string, v float64, labels ...string) {
@@ -26,6 +27,9 @@ func (e *Engine) Collect(ch chan<- prometheus.Metric) {
 	gauge("gatepost_reload_success", "0 when the last reload or edit could not be taken over, else 1.", truth(!e.failed.Load()))
 	for _, t := range s.stores() {
 		collectTable(t.Status(), gauge)
+	}
+	for _, l := range s.lists.Status() {
+		collectList(ch, &l)
 	}
 	d := s.client.Stats()
 	counter("gatepost_dns_lookups_total", "Questions that the policy had.", d.Lookups)
@@ -52,6 +56,26 @@ func collectTable(s maps.Status, gauge func(name, help string, v float64, labels
 	} {
 		gauge("gatepost_table_"+m.name, m.help, m.value, "table", s.Name, "kind", s.Kind.String(), "path", s.Path)
 	}
+}
+
+// collectList gathers the counts of one DNS list.
+func collectList(ch chan<- prometheus.Metric, l *dnsbl.Status) {
+	labels := []string{"zone", l.Zone, "lookup", l.Lookup}
+	for _, m := range []struct {
+		name, help string
+		value      uint64
+	}{
+		{"queries", "Questions that decisions put to a DNS list.", l.Queries},
+		{"hits", "Of these, listed.", l.Hits},
+		{"errors", "Of these, without an answer or with one that is an error.", l.Errors},
+		{"cache_hits", "Of these, answered out of the resolver's cache.", l.Cached},
+	} {
+		send(ch, prometheus.CounterValue, "gatepost_dnsbl_"+m.name+"_total", m.help, float64(m.value), labels)
+	}
+	send(ch, prometheus.GaugeValue, "gatepost_dnsbl_parked", "1 while a DNS list is not asked because it cannot be believed.", truth(l.Parked != ""), labels)
+	ch <- prometheus.MustNewConstHistogram(
+		prometheus.NewDesc("gatepost_dnsbl_seconds", "Time until a DNS list answered.", []string{"zone", "lookup"}, nil),
+		l.Queries, l.Took.Seconds(), l.Buckets, l.Zone, l.Lookup)
 }
 
 // send makes one sample; labels are names and values in turn.

@@ -103,21 +103,20 @@ func (e *Engine) Run(ctx context.Context) {
 	reviews.Wait()
 }
 
-// watch follows the tables of the state in force until a reload opens others.
+// watch follows the tables of the state in force, and the DNS lists, until a
+// reload opens others.
 func (e *Engine) watch(ctx context.Context) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		maps.Watch(ctx, e.log, e.current.Load().stores(), e.rebuild)
-	}()
+	var all sync.WaitGroup
+	all.Go(func() { maps.Watch(ctx, e.log, e.current.Load().stores(), e.rebuild) })
+	all.Go(func() { e.lookAfterLists(ctx) })
 	select {
 	case <-e.reopened:
 		cancel()
 	case <-ctx.Done():
 	}
-	<-ended
+	all.Wait()
 }
 
 // rebuild makes a new policy of the tables as they are now.

@@ -45,10 +45,9 @@ func features(c *config.Config) policy.Features {
 	if f.GreetPauseTime > 0 {
 		out.GreetPauseTime = strconv.Itoa(f.GreetPauseTime)
 	}
+	out.DNSListTimeout, out.DNSListThreshold, out.DNSListMessage = c.ListTimeout(), f.DNSBLThreshold, listMessage(f.DNSBLMessage)
 	for _, l := range c.Lists() {
-		out.DNSLists = append(out.DNSLists, policy.DNSList{
-			Zone: l.Zone, Enhanced: l.Enhanced, Message: listMessage(l.Message), Temporary: listMessage(l.Temporary), Results: results(l.Results),
-		})
+		out.DNSLists = append(out.DNSLists, dnsList(&l))
 	}
 	return out
 }
@@ -83,14 +82,6 @@ func delayChecks(argument string) policy.DelayChecks {
 		return policy.DelayHater
 	}
 	return policy.DelayNone
-}
-
-// listMessage leaves the words that are no text.
-func listMessage(text string) string {
-	if text == "quarantine" || text == "discard" || text == "t" {
-		return text
-	}
-	return message(text)
 }
 
 // message puts a text that has no quotes of its own into the notation of .mc
@@ -132,16 +123,4 @@ func macroEnd(s string) int {
 		return len(s)
 	}
 	return min(i+1, len(s))
-}
-
-// results are the answers that count, with the final dot that sendmail's map gives them.
-func results(list []string) []string {
-	var out []string
-	for _, r := range list {
-		if !strings.HasSuffix(r, ".") && !strings.HasSuffix(r, "$*") && !strings.HasSuffix(r, "$+") {
-			r += "."
-		}
-		out = append(out, r)
-	}
-	return out
 }

@@ -47,7 +47,9 @@ func Offline(ctx context.Context, cfg *config.Config, t Tables, r dns.Resolver, 
 	if err := s.identify(ctx, nowhere(), log); err != nil {
 		return policy.Config{}, err
 	}
-	return s.configOver(t), nil
+	c := s.configOver(t)
+	c.Features.DNSListTimeout = 0 // what is written down is there at once
+	return c, nil
 }
 
 // nowhere is a host without name and interfaces.

@@ -10,6 +10,7 @@ import (
 	"gatepost/internal/dns"
 	"gatepost/maps"
 	"gatepost/policy"
+	"gatepost/policy/dnsbl"
 )
 
 // state is one configuration made real. Only its policy is ever replaced, in a copy.
@@ -28,6 +29,7 @@ type state struct {
 	dns        dns.Config // what client was made of
 	client     *dns.Client
 	resolver   dns.Resolver // the client; in tests of a policy, its facts
+	lists      *dnsbl.Set   // what is known of the DNS lists; nil in tests of a policy
 	policy     *policy.Policy
 	generation uint64
 	since      time.Time
@@ -46,6 +48,7 @@ func (e *Engine) build(ctx context.Context, cfg *config.Config) (*state, error) 
 	if err := s.identify(ctx, e.host, e.log); err != nil {
 		return nil, err
 	}
+	s.watchLists(old)
 	if err := s.makePolicy(); err != nil {
 		return nil, err
 	}
@@ -60,12 +63,12 @@ func (s *state) openResolver(h host, old *state, log *slog.Logger) (err error) {
 	if s.dns, err = resolverConfig(s.cfg.DNS, h.resolvConf); err != nil {
 		return err
 	}
-	if old != nil && reflect.DeepEqual(old.dns, s.dns) {
+	if old != nil && reflect.DeepEqual(old.dns, s.dns) && sameKeys(old.cfg, s.cfg) {
 		s.client, s.resolver = old.client, old.client
 		return nil
 	}
 	c := s.dns
-	c.Log = log
+	c.Log = hideKeys(log, s.cfg)
 	s.client, err = dns.NewClient(c)
 	s.resolver = s.client
 	return err
@@ -144,6 +147,7 @@ func (s *state) configOver(t Tables) policy.Config {
 		},
 		Resolver: s.resolver,
 		Hosts:    s.hosts,
+		Lists:    s.lists,
 	}
 }
 

@@ -17,6 +17,20 @@ type Status struct {
 	Since      time.Time     `json:"since"`         // when the policy in force was built
 	Reload     bool          `json:"reload_failed"` // the last reload or edit could not be taken over
 	Tables     []TableStatus `json:"tables"`
+	Lists      []ListStatus  `json:"dns_lists"`
+}
+
+// ListStatus is the state of one DNS list.
+type ListStatus struct {
+	Zone     string    `json:"zone"`
+	Lookup   string    `json:"lookup"`           // what it has: address or domain
+	Parked   string    `json:"parked,omitempty"` // why it is not asked
+	ParkedAt time.Time `json:"parked_at,omitzero"`
+	ProbedAt time.Time `json:"probed_at,omitzero"` // when it was last looked after
+	Warning  string    `json:"warning,omitempty"`  // what is odd about it
+	Queries  uint64    `json:"queries"`
+	Hits     uint64    `json:"hits"`
+	Errors   uint64    `json:"errors"`
 }
 
 // TableStatus is the state of one map of a table.
@@ -40,6 +54,13 @@ func (e *Engine) Status(version string) Status {
 	out := Status{Version: version, Config: s.cfg.File, Generation: s.generation, Since: s.since, Reload: e.failed.Load(), Tables: []TableStatus{}}
 	for _, t := range s.stores() {
 		out.Tables = append(out.Tables, tableStatus(t.Status()))
+	}
+	out.Lists = []ListStatus{}
+	for _, l := range s.lists.Status() {
+		out.Lists = append(out.Lists, ListStatus{
+			Zone: l.Zone, Lookup: l.Lookup, Parked: l.Parked, ParkedAt: l.Since, ProbedAt: l.Probed, Warning: l.Warning,
+			Queries: l.Queries, Hits: l.Hits, Errors: l.Errors,
+		})
 	}
 	return out
 }
