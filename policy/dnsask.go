@@ -33,6 +33,7 @@ func (u *unsure) verdict() Verdict {
 // took before done is closed.
 type listQuestion struct {
 	name    dnsbl.Name
+	favours bool // the list is one of good clients
 	t       dns.Type
 	done    chan struct{} // nil: nobody asks it on the side
 	answer  dns.Answer
@@ -69,7 +70,7 @@ func (q *inquiry) askList(ctx context.Context, g *listGroup, l *dnsList) listAns
 	answer, known, err := q.facts.Memory.Recall(name.Asked, dns.TypeA)
 	if !known {
 		q.askGroup(ctx, g)
-		question := q.question(ctx, name, dns.TypeA)
+		question := q.question(ctx, l, name, dns.TypeA)
 		answer, err = question.answer, question.err
 		a.codes, a.err = l.judge(answer, err)
 		if !question.counted {
@@ -112,7 +113,7 @@ func (q *inquiry) askGroup(ctx context.Context, g *listGroup) {
 			continue
 		}
 		q.spend(ctx)
-		question := &listQuestion{name: name, t: dns.TypeA}
+		question := &listQuestion{name: name, t: dns.TypeA, favours: l.favours()}
 		q.lists.asked = append(q.lists.asked, question)
 		if first {
 			first = false // is asked by who waits for it
@@ -144,13 +145,13 @@ func (q *inquiry) find(name dnsbl.Name, t dns.Type) *listQuestion {
 }
 
 // question asks, or waits for who asks it already.
-func (q *inquiry) question(ctx context.Context, name dnsbl.Name, t dns.Type) *listQuestion {
+func (q *inquiry) question(ctx context.Context, l *dnsList, name dnsbl.Name, t dns.Type) *listQuestion {
 	if q.lists.ctx != nil {
 		ctx = q.lists.ctx
 	}
 	o := q.find(name, t)
 	if o == nil {
-		o = &listQuestion{name: name, t: t}
+		o = &listQuestion{name: name, t: t, favours: l.favours()}
 		q.lists.asked = append(q.lists.asked, o)
 	}
 	if o.done == nil {
@@ -174,6 +175,9 @@ func (q *inquiry) question(ctx context.Context, name dnsbl.Name, t dns.Type) *li
 
 func (o *listQuestion) ask(ctx context.Context, r dns.Resolver) {
 	start := time.Now()
+	if o.favours { // better an old permission than mail that waits
+		ctx = dns.AllowStale(ctx)
+	}
 	o.answer, o.err = r.Lookup(ctx, o.name.Asked, o.t)
 	o.took = max(time.Since(start), 1)
 }
@@ -185,7 +189,7 @@ func (q *inquiry) listReason(ctx context.Context, l *dnsList, a listAnswer) stri
 		if q.policy.features.DNSListTimeout > 0 {
 			q.spend(ctx)
 		}
-		question := q.question(ctx, a.name, dns.TypeTXT)
+		question := q.question(ctx, l, a.name, dns.TypeTXT)
 		answer, err = question.answer, question.err
 		q.facts.Memory.Remember(a.name.Asked, dns.TypeTXT, answer, err)
 	}

@@ -158,6 +158,9 @@ func (s *score) add(q *inquiry, l *dnsList, a listAnswer) {
 	}
 }
 
+// favours tells whether a client gains by being listed.
+func (l *dnsList) favours() bool { return l.allows() || l.scored() && l.least() < 0 }
+
 // least is the smallest weight that the list can add.
 func (l *dnsList) least() int {
 	least := 0
