@@ -2,6 +2,7 @@ package policy_test
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
 	"strings"
 	"testing"
@@ -78,6 +79,32 @@ func TestMisbehavingServer(t *testing.T) {
 				t.Errorf("the decision took %v", d)
 			}
 		})
+	}
+}
+
+// TestSilentServerCostsOnce: a silent server is waited for by the first decision,
+// not by each of those that follow.
+func TestSilentServerCostsOnce(t *testing.T) {
+	const timeout = 200 * time.Millisecond
+	c, err := dns.NewClient(dns.Config{Servers: []string{dnstest.Serve(t, dnstest.Zone{}, dnstest.Silent())}, Timeout: timeout})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := engine(t, func(c2 *policy.Config) {
+		c2.Resolver = c
+		c2.Features.AcceptUnresolvableDomains, c2.Features.NoCanonify, c2.Features.RelayBasedOnMX = false, false, true
+	})
+	f := policy.Facts{Conn: policy.Conn{Addr: netip.MustParseAddr("198.51.100.9"), Name: "client.example", Resolve: policy.ResolveOK}}
+	begin := time.Now()
+	for i := range 50 {
+		f.Rcpt.Recipient = smtp.ParsePath(fmt.Sprintf("<u@n%d.example>", i))
+		d := p.Decide(t.Context(), policy.StageRcpt, &f)
+		if d.Verdict.Action != policy.Tempfail {
+			t.Errorf("RCPT to %s: %v %v, want a temporary failure", f.Rcpt.Recipient.Raw(), d.Verdict.Action, d.Verdict.Reply)
+		}
+	}
+	if d := time.Since(begin); d > 3*time.Second {
+		t.Errorf("50 recipients with a silent server took %v", d)
 	}
 }
 

@@ -12,10 +12,12 @@ import (
 	"time"
 
 	mdns "github.com/miekg/dns"
+	"golang.org/x/net/ipv4"
 )
 
 const (
 	readSize   = 4096             // room for servers that send more than was asked for
+	readBatch  = 8                // replies that one system call may bring
 	socketUses = 256              // queries that a socket sends, and so the use of a port that was found out
 	socketLife = 10 * time.Second // it sends none when it is older
 )
@@ -190,12 +192,18 @@ func (s *socket) abandon(w *wait, err error) error {
 
 // read hands out replies until the socket is closed.
 func (s *socket) read() {
-	buf := make([]byte, readSize)
+	conn := ipv4.NewPacketConn(s.conn) // serves IPv6 as well: it is about the call only
+	batch := make([]ipv4.Message, readBatch)
+	for i := range batch {
+		batch[i].Buffers = [][]byte{make([]byte, readSize)}
+	}
 	for {
-		n, err := s.conn.Read(buf)
+		n, err := conn.ReadBatch(batch, 0)
 		switch {
 		case err == nil:
-			s.deliver(buf[:n])
+			for i := range batch[:n] {
+				s.deliver(batch[i].Buffers[0][:batch[i].N])
+			}
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			if !s.retire() {
 				return
