@@ -178,11 +178,22 @@ func trustedMechanism(_ context.Context, q *inquiry) (outcome, error) {
 // local part makes the recipient remote, whatever its domain.
 func specialRecipient(_ context.Context, q *inquiry) (outcome, error) {
 	f := &q.policy.features
-	if f.NoUUCP == SpecialReject && strings.ContainsRune(q.recipient.local, '!') ||
-		f.NoPercentHack == SpecialReject && strings.ContainsRune(q.recipient.local, '%') {
+	if f.NoUUCP == SpecialReject && hasToken(q.recipient.local, '!') ||
+		f.NoPercentHack == SpecialReject && hasToken(q.recipient.local, '%') {
 		return leavePart, nil
 	}
 	return noOpinion, nil
+}
+
+// hasToken tells whether a character stands in a local part outside of quoted strings.
+func hasToken(local string, c byte) bool {
+	for i := 0; i < len(local); {
+		if local[i] == c {
+			return true
+		}
+		i, _ = nextToken(local, i)
+	}
+	return false
 }
 
 // hiddenRoute takes a recipient for remote whose local part still has a routing
