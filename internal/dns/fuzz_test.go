@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	mdns "github.com/miekg/dns"
 )
@@ -168,6 +169,19 @@ func FuzzText(f *testing.F) {
 		found, err := read(&m, TypeTXT)
 		if err != nil || len(found.ans.Texts) != 1 || found.ans.Texts[0] != text {
 			t.Errorf("%q was read as %q, %v", text, found.ans.Texts, err)
+		}
+	})
+}
+
+// FuzzParseResolvConf: whatever is in the file, a client can be made of it.
+func FuzzParseResolvConf(f *testing.F) {
+	for _, s := range []string{"", "nameserver 192.0.2.1\nnameserver fe80::1%eth0\noptions timeout:3 attempts:9 rotate use-vc", "nameserver\noptions timeout: attempts:-1\x00\nnameserver ::ffff:192.0.2.1"} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		c := parseResolvConf(data)
+		if _, err := NewClient(c); err != nil || len(c.Servers) > maxServers || c.Timeout > maxTimeout*time.Second || c.Attempts > maxAttempts {
+			t.Errorf("%q was read as %+v: %v", data, c, err)
 		}
 	})
 }

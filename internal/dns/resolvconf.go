@@ -27,11 +27,14 @@ const (
 // list is not used, EDNS is always, and other options mean nothing here; a line
 // that is none of these says nothing, as resolv.conf(5) has it.
 func ReadResolvConf(path string) (Config, error) {
-	var c Config
 	data, err := readBounded(path, maxResolvConf)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return Config{}, fmt.Errorf("dns: name servers: %w", err)
 	}
+	return parseResolvConf(data), nil
+}
+
+func parseResolvConf(data []byte) (c Config) {
 	for line := range strings.Lines(string(data)) {
 		words := strings.Fields(line)
 		if len(words) < 2 {
@@ -52,7 +55,7 @@ func ReadResolvConf(path string) (Config, error) {
 	if len(c.Servers) == 0 {
 		c.Servers = []string{"127.0.0.1:53"}
 	}
-	return c, nil
+	return c
 }
 
 // option takes one word after "options".
