@@ -154,7 +154,7 @@ func TestServerKeepLast(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	servers.ServeSocketmap(t, l, servers.ServeTable).Set("access a", "OK three")
+	servers.ServeSocketmap(t, l, servers.ServeTable, map[string]string{"access a": "OK three"})
 	a.expect("a", a.value("three"))
 	a.expect("c", "-")
 	a.book.expect(t, 1, "table's server answers again")

@@ -467,9 +467,9 @@ func TestWatchIsQuickEnough(t *testing.T) {
 func TestWatchEnds(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "access")
 	table, _ := open(t, path, "a OK\n", false)
+	start := time.Now()
 	ctx, stop := context.WithTimeout(context.Background(), 50*time.Millisecond)
 	defer stop()
-	start := time.Now()
 	Watch(ctx, slog.New(slog.DiscardHandler), []Store{table}, nil)
 	if d := time.Since(start); d < 50*time.Millisecond || d > 5*time.Second {
 		t.Errorf("Watch returned after %v, want 50 ms", d)

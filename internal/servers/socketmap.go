@@ -40,12 +40,15 @@ func StartSocketmap(t testing.TB, network string, handle SocketmapHandler) *Sock
 	if err != nil {
 		t.Fatal(err)
 	}
-	return ServeSocketmap(t, l, handle)
+	return ServeSocketmap(t, l, handle, nil)
 }
 
-// ServeSocketmap serves what connects to l until the test ends.
-func ServeSocketmap(t testing.TB, l net.Listener, handle SocketmapHandler) *Socketmap {
+// ServeSocketmap serves what connects to l until the test ends; table is as for SetAll.
+func ServeSocketmap(t testing.TB, l net.Listener, handle SocketmapHandler, table map[string]string) *Socketmap {
 	s := &Socketmap{Listener: l, handle: handle, conns: map[net.Conn]bool{}, table: map[string]string{}}
+	if table != nil {
+		s.table = table
+	}
 	s.done.Go(s.accept)
 	t.Cleanup(s.Stop)
 	return s

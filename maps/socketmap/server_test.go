@@ -11,19 +11,20 @@ import (
 // start starts a server on network "unix" or "tcp" that ends with the test.
 func start(t testing.TB, network string, handle servers.SocketmapHandler) *servers.Socketmap {
 	t.Helper()
-	return filled(servers.StartSocketmap(t, network, handle))
+	s := servers.StartSocketmap(t, network, handle)
+	s.SetAll(answers())
+	return s
 }
 
-func serve(t testing.TB, l net.Listener) { filled(servers.ServeSocketmap(t, l, servers.ServeTable)) }
+func serve(t testing.TB, l net.Listener) { servers.ServeSocketmap(t, l, servers.ServeTable, answers()) }
 
-func filled(s *servers.Socketmap) *servers.Socketmap {
-	s.SetAll(map[string]string{
+func answers() map[string]string {
+	return map[string]string{
 		"access a": "OK REJECT", "access empty": "OK ", "access b c": "OK two words", "access nobody": "NOTFOUND ",
 		"access bare": "NOTFOUND", "access binary\n\x00,": "OK \x00,\n", "access temp": "TEMP overloaded",
 		"access timeout": "TIMEOUT no backend", "access perm": "PERM no such map",
 		"access long": "OK " + strings.Repeat("v", maxReply-3),
-	})
-	return s
+	}
 }
 
 func clientOf(t testing.TB, s *servers.Socketmap, change func(*Config)) *Client {
