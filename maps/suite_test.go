@@ -244,8 +244,7 @@ func (m *fromSocketmap) restart(t *testing.T, handle servers.SocketmapHandler) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m.server = servers.ServeSocketmap(t, l, handle, nil)
-	m.server.SetAll(m.table)
+	m.server = servers.ServeSocketmap(t, l, handle, m.table)
 }
 
 func (m *fromSocketmap) faults() []mapstest.Fault {
