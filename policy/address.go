@@ -154,14 +154,7 @@ func (q *inquiry) canonName(ctx context.Context, name string) (string, resolutio
 // routes tells whether a local part has a routing character outside of quoted
 // strings (sendmail's class O).
 func (q *inquiry) routes(local string) bool {
-	for i := 0; i < len(local); {
-		if strings.IndexByte(q.policy.routing, local[i]) >= 0 {
-			return true
-		}
-		end, _ := nextToken(local, i)
-		i = end
-	}
-	return false
+	return smtp.IndexUnquoted(local, q.policy.routing) >= 0
 }
 
 // dequote removes the quotes of a local part that is one quoted string without

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"slices"
 	"strings"
+
+	"gatepost/internal/smtp"
 )
 
 // checkRcpt is rule set check_rcpt: may this client send to this recipient? Its
@@ -178,22 +180,11 @@ func trustedMechanism(_ context.Context, q *inquiry) (outcome, error) {
 // local part makes the recipient remote, whatever its domain.
 func specialRecipient(_ context.Context, q *inquiry) (outcome, error) {
 	f := &q.policy.features
-	if f.NoUUCP == SpecialReject && hasToken(q.recipient.local, '!') ||
-		f.NoPercentHack == SpecialReject && hasToken(q.recipient.local, '%') {
+	if f.NoUUCP == SpecialReject && smtp.IndexUnquoted(q.recipient.local, "!") >= 0 ||
+		f.NoPercentHack == SpecialReject && smtp.IndexUnquoted(q.recipient.local, "%") >= 0 {
 		return leavePart, nil
 	}
 	return noOpinion, nil
-}
-
-// hasToken tells whether a character stands in a local part outside of quoted strings.
-func hasToken(local string, c byte) bool {
-	for i := 0; i < len(local); {
-		if local[i] == c {
-			return true
-		}
-		i, _ = nextToken(local, i)
-	}
-	return false
 }
 
 // hiddenRoute takes a recipient for remote whose local part still has a routing

@@ -120,3 +120,16 @@ func FuzzParsePath(f *testing.F) {
 		}
 	})
 }
+
+func TestIndexUnquoted(t *testing.T) {
+	for _, tc := range []struct {
+		s    string
+		want int
+	}{
+		{"a%b", 1}, {`"a%b"`, -1}, {`"a%b"%c`, 5}, {`"a\"b"%c`, 6}, {`"a\\"%c`, 5}, {`"a%b`, -1}, {"", -1}, {"%", 0}, {"a!b", 1}, {`\"%`, -1},
+	} {
+		if got := IndexUnquoted(tc.s, "%!"); got != tc.want {
+			t.Errorf("IndexUnquoted(%q) = %d, want %d", tc.s, got, tc.want)
+		}
+	}
+}

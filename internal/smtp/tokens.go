@@ -50,3 +50,19 @@ func operator(s string, c byte) (first, last, count int) {
 	}
 	return first, last, count
 }
+
+// IndexUnquoted is where the first of chars stands in s outside of quoted strings, in
+// which a backslash takes the next character literally; -1 if none does.
+func IndexUnquoted(s, chars string) int {
+	for i := 0; i < len(s); i++ {
+		if s[i] == '"' {
+			end, _ := quotedEnd(s, i)
+			i = end - 1
+			continue
+		}
+		if strings.IndexByte(chars, s[i]) >= 0 {
+			return i
+		}
+	}
+	return -1
+}
