@@ -9,7 +9,7 @@ import (
 )
 
 const (
-	poolSlots  = 4   // sockets that take queries at a time
+	poolSlots  = 2   // sockets that take queries at a time
 	maxSockets = 256 // those that wait for the last of theirs included
 
 	// A burst must not overrun the receive buffer of the server's socket: what is

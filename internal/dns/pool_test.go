@@ -223,3 +223,27 @@ func TestTenThousand(t *testing.T) {
 	}
 	waitFor(t, func() bool { return runtime.NumGoroutine()-before < 100 })
 }
+
+// Those who leave while their questions are gathered and sent, and those who come
+// then, do not disturb what is sent for others.
+func TestLeavers(t *testing.T) {
+	c := client(t, dnstest.Serve(t, zone(), wild))
+	var all sync.WaitGroup
+	for i := range 64 {
+		all.Go(func() {
+			for j := range 50 {
+				ctx, leave := context.WithTimeout(context.Background(), time.Duration(j)*10*time.Microsecond)
+				_, _ = c.Lookup(ctx, fmt.Sprintf("n%d.example", i<<8|j), dns.TypeA)
+				leave()
+			}
+		})
+	}
+	all.Wait()
+	many(t, c, 64, 64<<8, func(ans dns.Answer, err error) {
+		var n int
+		if _, scan := fmt.Sscanf(ans.Name, "n%d.example", &n); err != nil || scan != nil || len(ans.Addrs) != 1 ||
+			ans.Addrs[0] != netip.AddrFrom4([4]byte{10, byte(n >> 16), byte(n >> 8), byte(n)}) {
+			t.Errorf("Lookup = %+v, %v", ans, err)
+		}
+	})
+}

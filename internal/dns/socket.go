@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
+	"runtime"
 	"sync"
 	"time"
 
@@ -17,7 +18,7 @@ import (
 
 const (
 	readSize   = 4096             // room for servers that send more than was asked for
-	readBatch  = 8                // replies that one system call may bring
+	readBatch  = 16               // replies that one system call may bring
 	socketUses = 256              // queries that a socket sends, and so the use of a port that was found out
 	socketLife = 10 * time.Second // it sends none when it is older
 )
@@ -30,9 +31,10 @@ var errCut = errors.New("the socket was needed elsewhere")
 // their questions. It serves socketUses queries or socketLife, and is closed when
 // the last of them has ended.
 type socket struct {
-	conn   *net.UDPConn
-	born   time.Time
-	closed func(*socket) // told once
+	conn    *net.UDPConn
+	packets *ipv4.PacketConn // the same, for several at once; serves IPv6 as well: it is about the calls only
+	born    time.Time
+	closed  func(*socket) // told once
 
 	mu      sync.Mutex
 	ids     *rand.ChaCha8
@@ -41,6 +43,7 @@ type socket struct {
 	sent    int
 	retired bool // takes no more queries
 	over    bool // closed
+	outbox
 }
 
 // wait is one query under way, and the room for it and its reply.
@@ -48,6 +51,7 @@ type wait struct {
 	query []byte // in out
 	reply []byte // in kept, if it is short
 	id    uint16
+	first bool       // of those that are sent together
 	done  chan error // of one: the reply is there, or will not come
 	timer *time.Timer
 	msg   mdns.Msg // the reply as the codec reads it
@@ -75,7 +79,7 @@ func openSocket(server *net.UDPAddr, life time.Duration, closed func(*socket)) (
 	if err != nil {
 		return nil, err
 	}
-	s := &socket{conn: conn, born: time.Now(), closed: closed}
+	s := &socket{conn: conn, packets: ipv4.NewPacketConn(conn), born: time.Now(), closed: closed}
 	var seed [32]byte
 	if _, err = crand.Read(seed[:]); err == nil {
 		s.ids = rand.NewChaCha8(seed)
@@ -89,7 +93,8 @@ func openSocket(server *net.UDPAddr, life time.Duration, closed func(*socket)) (
 }
 
 // take makes w one of those who wait, under a fresh id; false if the socket is used
-// up. There is room: no more wait than queries have been sent.
+// up. There is room: no more wait than queries have been taken. With w.first the
+// caller has to send what is posted.
 func (s *socket) take(w *wait) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -107,6 +112,7 @@ func (s *socket) take(w *wait) bool {
 	s.waits++
 	s.sent++
 	s.retired = s.sent >= socketUses
+	w.first = s.post(w.query)
 	return true
 }
 
@@ -140,10 +146,8 @@ func (w *wait) queue(ctx context.Context, window chan struct{}, until time.Time)
 // send puts w's query on the wire and waits for the reply until the time has come.
 // It gives back w's place in the window.
 func (s *socket) send(ctx context.Context, w *wait, until time.Time, window chan struct{}) error {
-	if _, err := s.conn.Write(w.query); err != nil {
-		<-window
-		s.close(err) // it may be about a query before this one
-		return <-w.done
+	if w.first {
+		s.flush()
 	}
 	left := time.Until(until)
 	err, ended := w.wait(ctx, min(left, settled))
@@ -192,13 +196,13 @@ func (s *socket) abandon(w *wait, err error) error {
 
 // read hands out replies until the socket is closed.
 func (s *socket) read() {
-	conn := ipv4.NewPacketConn(s.conn) // serves IPv6 as well: it is about the call only
 	batch := make([]ipv4.Message, readBatch)
 	for i := range batch {
 		batch[i].Buffers = [][]byte{make([]byte, readSize)}
 	}
 	for {
-		n, err := conn.ReadBatch(batch, 0)
+		runtime.Gosched() // the more others do first, the more replies come at once
+		n, err := s.packets.ReadBatch(batch, 0)
 		switch {
 		case err == nil:
 			for i := range batch[:n] {
