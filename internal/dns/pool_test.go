@@ -239,11 +239,19 @@ func TestLeavers(t *testing.T) {
 		})
 	}
 	all.Wait()
+	var lost atomic.Int64
 	many(t, c, 64, 64<<8, func(ans dns.Answer, err error) {
+		if err != nil { // the burst of those who left may have overrun the server's socket
+			lost.Add(1)
+			return
+		}
 		var n int
-		if _, scan := fmt.Sscanf(ans.Name, "n%d.example", &n); err != nil || scan != nil || len(ans.Addrs) != 1 ||
+		if _, err := fmt.Sscanf(ans.Name, "n%d.example", &n); err != nil || len(ans.Addrs) != 1 ||
 			ans.Addrs[0] != netip.AddrFrom4([4]byte{10, byte(n >> 16), byte(n >> 8), byte(n)}) {
-			t.Errorf("Lookup = %+v, %v", ans, err)
+			t.Errorf("Lookup = %+v", ans)
 		}
 	})
+	if n := lost.Load(); n > 64<<8/10 {
+		t.Errorf("%d of %d questions had no answer", n, 64<<8)
+	}
 }
