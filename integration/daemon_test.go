@@ -16,21 +16,59 @@ import (
 	"time"
 )
 
-// daemon is gatepost-milter in its container.
+// daemon is one of our programs in its container.
 type daemon struct {
+	program   string
 	container string
-	etc       string // its policy files, as seen from here
+	etc       string // its policy files, as seen from here; both programs read the same
+	config    string // the name of its configuration file there
+	own       string // what that has beside baseConfig
 	admin     string // its admin socket, as seen from here
 }
 
+// daemon is gatepost-milter.
 func (s *stack) daemon(t *testing.T) *daemon {
 	t.Helper()
 	return &daemon{
+		program:   "gatepost-milter",
 		container: s.container(t, "gatepost"),
 		etc:       filepath.Join(s.state, "etc"),
+		config:    "gatepost.toml",
+		own:       "[admin]\nlisten = \"unix:/run/gatepost/admin.sock\"\n",
 		admin:     filepath.Join(s.state, "run", "admin.sock"),
 	}
 }
+
+// relay is gatepost-relay.
+func (s *stack) relay(t *testing.T) *daemon {
+	t.Helper()
+	return &daemon{
+		program:   "gatepost-relay",
+		container: s.container(t, "relay"),
+		etc:       filepath.Join(s.state, "etc"),
+		config:    "relay.toml",
+		own:       relayConfig,
+		admin:     filepath.Join(s.state, "run", "relay-admin.sock"),
+	}
+}
+
+// daemons are both: the dialogues' policies are for all servers.
+func (s *stack) daemons(t *testing.T) []*daemon {
+	t.Helper()
+	return []*daemon{s.daemon(t), s.relay(t)}
+}
+
+// relayConfig has local mail go to the sink as well, as the mail servers do.
+const relayConfig = `[admin]
+listen = "unix:/run/gatepost/relay-admin.sock"
+
+[relay]
+listen     = ["0.0.0.0:25", "[::]:25"]
+spool      = "/var/spool/gatepost"
+smart_host = "[198.51.100.27]"
+local_mail = "smart_host"
+max_errors = 1000
+`
 
 // baseConfig is in force for each dialogue; its section gatepost.toml is added.
 const baseConfig = `host_name = "mx.example.com"
@@ -44,8 +82,6 @@ local_host_names = "/etc/gatepost/local-host-names"
 [dns]
 servers = ["198.51.100.53:53"]
 
-[admin]
-listen = "unix:/run/gatepost/admin.sock"
 `
 
 // configOver is baseConfig, with the tables of UnixWare that the policy has: these
@@ -60,18 +96,25 @@ func configOver(policy map[string]string) string {
 	return strings.Replace(baseConfig, "[tables]\n", named, 1)
 }
 
-// use starts the daemon anew with this policy and waits until it is ready.
-func (d *daemon) use(t *testing.T, policy map[string]string) {
+// use starts daemons anew with this policy and waits until they are ready.
+func use(t *testing.T, policy map[string]string, daemons ...*daemon) {
 	t.Helper()
-	for _, name := range PolicySections() {
-		text := policy[name]
-		if name == "gatepost.toml" {
-			text = configOver(policy) + "\n" + text
+	restart := []string{"restart", "-t", "40"}
+	for _, d := range daemons {
+		for _, name := range PolicySections() {
+			if name != "gatepost.toml" {
+				d.write(t, name, policy[name])
+			}
 		}
-		d.write(t, name, text)
+		d.write(t, d.config, configOver(policy)+d.own+"\n"+policy["gatepost.toml"])
+		restart = append(restart, d.container)
 	}
-	d.docker(t, "restart", "-t", "40")
-	d.waitReady(t)
+	if _, err := docker(t.Context(), restart...); err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range daemons {
+		d.waitReady(t)
+	}
 }
 
 // write replaces a policy file as careful administrators do: by rename.
@@ -96,7 +139,7 @@ func (d *daemon) docker(t *testing.T, command ...string) {
 
 func (d *daemon) waitReady(t *testing.T) {
 	t.Helper()
-	eventually(t, 15*time.Second, "gatepost-milter ready", func() (bool, string) {
+	eventually(t, 15*time.Second, d.program+" ready", func() (bool, string) {
 		status, body, err := d.get(t.Context(), "/ready")
 		return err == nil && status == http.StatusOK, fmt.Sprintf("status %d, %q, error %v", status, body, err)
 	})

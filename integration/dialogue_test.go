@@ -10,7 +10,7 @@ import (
 )
 
 // tags are the names of the drivers.
-func tags() []string { return []string{"sendmail", "postfix"} }
+func tags() []string { return []string{"sendmail", "postfix", "relay"} }
 
 const head = "title: t\nwhy: because\n"
 

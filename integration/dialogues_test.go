@@ -24,13 +24,13 @@ type played struct {
 // comes late is not missed and nobody has to wait for one that must not come.
 func TestDialogues(t *testing.T) {
 	s := newStack(t)
-	d := s.daemon(t)
+	daemons := s.daemons(t)
 	drivers := s.drivers(t)
 	all := map[string][]played{}
 	for _, dialogue := range readDialogues(t) {
 		t.Run(strings.TrimSuffix(filepath.Base(dialogue.File), ".txt"), func(t *testing.T) {
 			begin := time.Now()
-			d.use(t, dialogue.Policy)
+			use(t, dialogue.Policy, daemons...)
 			for _, driver := range drivers {
 				for _, session := range dialogue.Sessions {
 					p := played{file: dialogue.File, session: session.For(driver.Name()), token: newToken()}
@@ -42,7 +42,9 @@ func TestDialogues(t *testing.T) {
 				}
 			}
 			if t.Failed() {
-				t.Logf("gatepost-milter:\n%s", d.logs(t, begin))
+				for _, d := range daemons {
+					t.Logf("%s:\n%s", d.program, d.logs(t, begin))
+				}
 			}
 		})
 	}

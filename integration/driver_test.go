@@ -27,7 +27,14 @@ type Driver interface {
 	Idle(ctx context.Context) (bool, error)
 }
 
+// drivers are all servers.
 func (s *stack) drivers(t *testing.T) []Driver {
+	t.Helper()
+	return append(s.mtas(t), s.relayDriver(t))
+}
+
+// mtas are the servers that ask gatepost-milter.
+func (s *stack) mtas(t *testing.T) []Driver {
 	t.Helper()
 	drivers := []Driver{
 		&mta{name: "sendmail", container: s.container(t, "sendmail"), host: 25,
@@ -70,12 +77,15 @@ type mta struct {
 
 func (m *mta) Name() string { return m.name }
 
-func (m *mta) Addr(client netip.Addr) (netip.AddrPort, error) {
+func (m *mta) Addr(client netip.Addr) (netip.AddrPort, error) { return serverAddr(m.host, client) }
+
+// serverAddr is the address of a server in the client's family.
+func serverAddr(host byte, client netip.Addr) (netip.AddrPort, error) {
 	if netip.MustParsePrefix("198.51.100.0/24").Contains(client) {
-		return netip.AddrPortFrom(netip.AddrFrom4([4]byte{198, 51, 100, m.host}), 25), nil
+		return netip.AddrPortFrom(netip.AddrFrom4([4]byte{198, 51, 100, host}), 25), nil
 	}
 	if netip.MustParsePrefix("2001:db8::/32").Contains(client) {
-		return netip.ParseAddrPort(fmt.Sprintf("[2001:db8::%d]:25", m.host))
+		return netip.ParseAddrPort(fmt.Sprintf("[2001:db8::%d]:25", host))
 	}
 	return netip.AddrPort{}, fmt.Errorf("client %v is not in the test network", client)
 }

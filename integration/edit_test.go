@@ -14,10 +14,10 @@ import (
 // connections through the mail server, within a second of the write.
 func TestLiveEdit(t *testing.T) {
 	s := newStack(t)
-	d := s.daemon(t)
+	d, daemons := s.daemon(t), s.daemons(t)
 	for _, driver := range s.drivers(t) {
 		t.Run(driver.Name(), func(t *testing.T) {
-			d.use(t, faultPolicy())
+			use(t, faultPolicy(), daemons...)
 			s.wantMail(t, driver, "250")
 			d.write(t, "access", "From:a@sender.example\tERROR:5.7.1:550 edited\n")
 			took := s.eventuallyMail(t, driver, "550 5.7.1 edited")
@@ -59,22 +59,25 @@ func (s *stack) eventuallyMail(t *testing.T, driver Driver, want string) time.Du
 // TestBrokenEdits: what cannot be read must not change the policy, and must be seen.
 func TestBrokenEdits(t *testing.T) {
 	s := newStack(t)
-	d := s.daemon(t)
-	drivers := s.drivers(t)
+	t.Run("gatepost-milter", func(t *testing.T) { s.breakEdits(t, s.daemon(t), s.mtas(t)) })
+	t.Run("gatepost-relay", func(t *testing.T) { s.breakEdits(t, s.relay(t), []Driver{s.relayDriver(t)}) })
+}
+
+func (s *stack) breakEdits(t *testing.T, d *daemon, drivers []Driver) {
 	policy := faultPolicy()
 	policy["access"] = "From:a@sender.example\tERROR:5.7.1:550 as before\n"
-	good := baseConfig
+	good := baseConfig + d.own
 	for _, c := range []struct {
 		name, file, text, repaired, failing, fine string
 		hangup                                    bool
 	}{
 		{"a NUL byte in a table", "access", "From:b@sender.example\tOK\x00\n", policy["access"],
 			`gatepost_table_error{kind="text",path="/etc/gatepost/access",table="access"} 1`, `gatepost_table_error{kind="text",path="/etc/gatepost/access",table="access"} 0`, false},
-		{"an unknown key in the configuration", "gatepost.toml", good + "\n[features]\npromiscous_relay = true\n", good,
+		{"an unknown key in the configuration", d.config, good + "\n[features]\npromiscous_relay = true\n", good,
 			"gatepost_reload_success 0", "gatepost_reload_success 1", true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			d.use(t, policy)
+			use(t, policy, d)
 			change := func(text, metric string) {
 				t.Helper()
 				d.write(t, c.file, text)
@@ -110,13 +113,13 @@ func TestQuarantineIsShown(t *testing.T) {
 	d := s.daemon(t)
 	policy := faultPolicy()
 	policy["access"] = "From:sender.example\tQUARANTINE:looks odd\n"
-	d.use(t, policy)
+	use(t, policy, d)
 	shown := map[string]struct{ command, entry string }{
 		// sendmail shows the reason; Postfix marks held mail with "!" and keeps none.
 		"sendmail": {"sendmail-mta -bp -qQ", `<%s@sender\.example>\s+QUARANTINE: looks odd\n`},
 		"postfix":  {"mailq", `(?m)^[0-9A-F]+! .* %s@sender\.example$`},
 	}
-	for _, driver := range s.drivers(t) {
+	for _, driver := range s.mtas(t) {
 		t.Run(driver.Name(), func(t *testing.T) {
 			want, token := shown[driver.Name()], newToken()
 			k := s.connect(t, driver, outsider, token)

@@ -25,9 +25,9 @@ func faultPolicy() map[string]string {
 func TestKilled(t *testing.T) {
 	s := newStack(t)
 	d := s.daemon(t)
-	for _, driver := range s.drivers(t) {
+	for _, driver := range s.mtas(t) {
 		t.Run(driver.Name(), func(t *testing.T) {
-			d.use(t, faultPolicy())
+			use(t, faultPolicy(), d)
 			token := newToken()
 			beforeRcpt := s.connect(t, driver, friend, token)
 			beforeRcpt.say("MAIL FROM:<a@sender.example>", "250")
@@ -122,9 +122,9 @@ func (s *stack) wantSunk(t *testing.T, driver Driver, token string, want int) {
 func TestTerminated(t *testing.T) {
 	s := newStack(t)
 	d := s.daemon(t)
-	for _, driver := range s.drivers(t) {
+	for _, driver := range s.mtas(t) {
 		t.Run(driver.Name(), func(t *testing.T) {
-			d.use(t, faultPolicy())
+			use(t, faultPolicy(), d)
 			token := newToken()
 			k := s.connect(t, driver, friend, token)
 			k.say("MAIL FROM:<a@sender.example>", "250")

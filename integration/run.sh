@@ -143,6 +143,7 @@ state=$(mktemp -d /tmp/gatepost-integration.XXXXXX)
 trap clean_up EXIT
 trap 'exit 130' INT TERM
 mkdir -m 755 "$state/etc" "$state/run"
+mkdir -m 700 "$state/spool"
 mkdir -m 777 "$state/sink"
 chmod 755 "$state"; chmod 777 "$state/sink"
 
@@ -151,13 +152,14 @@ integration/peers.sh "$state/peers" >"$state/peers.log" 2>&1 || { tail -n 20 "$s
 export GATEPOST_PEERS=$state/peers GATEPOST_POSTMAP=$state/peers/postmap
 base_image
 build_images
-say "building gatepost-milter"
-CGO_ENABLED=0 go build -o "$state/gatepost-milter" ./cmd/gatepost-milter
+say "building gatepost-milter and gatepost-relay"
+CGO_ENABLED=0 go build -o "$state/" ./cmd/gatepost-milter ./cmd/gatepost-relay
 
-export GATEPOST_BASE_IMAGE=$base GATEPOST_BIN=$state/gatepost-milter
-export GATEPOST_ETC=$state/etc GATEPOST_RUN=$state/run GATEPOST_SINK=$state/sink
+export GATEPOST_BASE_IMAGE=$base GATEPOST_BIN=$state/gatepost-milter GATEPOST_RELAY_BIN=$state/gatepost-relay
+export GATEPOST_ETC=$state/etc GATEPOST_RUN=$state/run GATEPOST_SINK=$state/sink GATEPOST_SPOOL=$state/spool
 export GATEPOST_INTEGRATION_PROJECT=$project GATEPOST_INTEGRATION_STATE=$state
 : >"$state/etc/gatepost.toml" # a first, empty policy; each test brings its own
+printf '[relay]\nlisten = ["0.0.0.0:25", "[::]:25"]\nsmart_host = "[198.51.100.27]"\n' >"$state/etc/relay.toml"
 compose down -v --remove-orphans -t 1 >/dev/null 2>&1 || true
 check_subnets
 say "starting the containers"
