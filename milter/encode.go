@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 
+	"gatepost/internal/front"
 	"gatepost/internal/smtp"
 )
 
@@ -38,7 +39,7 @@ type answer struct {
 // encodeReply returns the frame of a reply.
 func encodeReply(r smtp.Reply) []byte {
 	code := strconv.Itoa(r.Code())
-	enhanced, text := presentable(r)
+	enhanced, text := front.Presentable(r)
 	prefix := ""
 	if !enhanced.IsZero() {
 		prefix = enhanced.String() + " "
@@ -63,38 +64,6 @@ func encodeReply(r smtp.Reply) []byte {
 	frame = append(frame, 0)
 	binary.BigEndian.PutUint32(frame, uint32(len(frame)-headSize))
 	return frame
-}
-
-// presentable gives a reply the form that both MTAs pass on.
-func presentable(r smtp.Reply) (smtp.EnhancedCode, string) {
-	r = r.Aligned()
-	enhanced, text := r.Enhanced(), strings.TrimRight(r.Text(), "\n")
-	class := uint16(r.Code() / 100)
-	if enhanced.IsZero() {
-		word, rest, _ := strings.Cut(text, " ")
-		if e, ok := smtp.ParseEnhancedCode(word); ok {
-			enhanced, text = e, rest
-			enhanced.Class = class
-		} else if digitFirst(text) {
-			enhanced = smtp.EnhancedCode{Class: class}
-		}
-	}
-	if strings.TrimSpace(text) == "" {
-		text = "Command rejected"
-		if class == 4 {
-			text = "Please try again later"
-		}
-	}
-	return enhanced, text
-}
-
-func digitFirst(text string) bool {
-	for line := range strings.SplitSeq(text, "\n") {
-		if line != "" && line[0] >= '0' && line[0] <= '9' {
-			return true
-		}
-	}
-	return false
 }
 
 // replyCache keeps the frames of the replies in use: most refusals of a site are
