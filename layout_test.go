@@ -23,6 +23,8 @@ var allowedImports = map[string][]string{
 	"internal/setup":    {"maps/ldap", "internal/lint", "internal/config", "milter", "maps", "policy", "policy/dnsbl", "internal/dns", "internal/smtp"},
 	"milter":            {"policy", "internal/front", "internal/clients", "internal/smtp"},
 	"internal/front":    {"policy", "internal/smtp"},
+	"relay/session":     {"policy", "internal/front", "internal/clients", "internal/smtp", "relay/spool"},
+	"relay/spool":       {},
 	"policy":            {"policy/dnsbl", "maps", "internal/dns", "internal/smtp"},
 	"policy/dnsbl":      {"internal/dns"},
 	"maps":              {"maps/bdb", "maps/cdb", "maps/lmdb", "maps/socketmap", "maps/redis", "maps/ldap"},
