@@ -47,7 +47,7 @@ func servedEngine(t *testing.T, dir string) (engine *setup.Engine, configFile st
 		t.Fatal(err)
 	}
 	mux := http.NewServeMux()
-	mux.Handle("GET /status", engine.StatusHandler("1.2.3"))
+	mux.Handle("GET /status", engine.StatusHandler("1.2.3", nil))
 	server := &http.Server{Handler: mux}
 	go server.Serve(ln)
 	t.Cleanup(func() { server.Close() })

@@ -76,11 +76,16 @@ func tableStatus(s maps.Status) TableStatus {
 	return out
 }
 
-// StatusHandler answers with the Status as JSON.
-func (e *Engine) StatusHandler(version string) http.Handler {
+// StatusHandler answers with the Status as JSON, to which add adds what a front
+// knows; nil adds nothing.
+func (e *Engine) StatusHandler(version string, add func(*Status)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		status := e.Status(version)
+		if add != nil {
+			add(&status)
+		}
 		w.Header().Set("Content-Type", "application/json")
 		// A client that is gone needs no answer.
-		_ = json.NewEncoder(w).Encode(e.Status(version))
+		_ = json.NewEncoder(w).Encode(status)
 	})
 }
