@@ -127,6 +127,13 @@ func New(c Config) (*Policy, error) {
 // has made.
 func (p *Policy) CountsClients() bool { return p.features.RateControl.On || p.features.ConnControl.On }
 
+// IsLocal tells whether a domain is one of this host's own (class w). An error
+// means that a table could not be asked.
+func (p *Policy) IsLocal(ctx context.Context, domain string) (bool, error) {
+	_, found, err := p.localNames.find(ctx, domain)
+	return found, err
+}
+
 // Decide answers what is to happen at a stage. It has no error result: a lookup
 // that could not be made becomes a verdict, in inquiry.run.
 func (p *Policy) Decide(ctx context.Context, at Stage, f *Facts) Decision {
