@@ -36,7 +36,9 @@ func TestDecisionRecipient(t *testing.T) {
 		{trusted, `<"joe@far.example"@other.example>`, `"joe@far.example"@other.example`},
 		{trusted, "<far.example!joe>", "joe@far.example"},
 	} {
-		p := engine(t, func(c *policy.Config) { c.Resolver, c.Features.NoCanonify = aliasDNS{"alias.example": "a.friend.org"}, false })
+		p := engine(t, func(c *policy.Config) {
+			c.Resolver, c.Features.NoCanonify = aliasDNS{"alias.example": "a.friend.org"}, false
+		})
 		d := p.Decide(t.Context(), policy.StageRcpt, facts(tc.client, "", "<a@b.example>", tc.to))
 		m, ok := d.Recipient()
 		got := ""

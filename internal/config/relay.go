@@ -58,7 +58,7 @@ func (h NextHop) String() string { return net.JoinHostPort(h.Host, strconv.Itoa(
 // LocalMail says what becomes of mail for local domains.
 type LocalMail struct {
 	Kind    LocalKind
-	Address string // the folder of Maildirs, or HOST:PORT or the path of an LMTP server
+	Address string // the path of the maildirs, with %u for the user and %d for the domain; or HOST:PORT or the path of an LMTP server
 }
 
 // LocalKind is the kind of LocalMail.
@@ -259,7 +259,10 @@ func readLocalMail(c *Config, v value) {
 	case s == "smart_host":
 		c.Relay.LocalMail = LocalMail{Kind: LocalSmartHost}
 	case kind == "maildir":
-		if path, ok := (value{v.r, v.path, rest}).file("/var/mail"); ok {
+		if path, ok := (value{v.r, v.path, rest}).file("/var/mail/%u"); ok {
+			if strings.ContainsRune(strings.NewReplacer("%u", "", "%d", "", "%%", "").Replace(path), '%') {
+				v.wrong("expected %%u for the user, %%d for the domain or %%%% after %%")
+			}
 			c.Relay.LocalMail = LocalMail{LocalMaildir, path}
 		}
 	case kind == "lmtp" && strings.HasPrefix(rest, "unix:"):
@@ -342,6 +345,9 @@ func (r *reader) checkRelay(c *Config) {
 	}
 	if l.LocalUsers.Named && l.LocalMail.Kind == LocalRefused {
 		r.fault("relay.local_users", "relay.local_users means nothing while relay.local_mail refuses all local mail")
+	}
+	if l.LocalMail.Kind == LocalMaildir && !l.LocalUsers.Named {
+		r.fault("relay.local_mail", "relay.local_mail is a maildir, which needs relay.local_users, a list of the users: without it any name gets a folder")
 	}
 	if l.SessionTimeout < l.IdleTimeout {
 		r.fault("relay.session_timeout", "relay.session_timeout is %q, expected at least relay.idle_timeout, %q", l.SessionTimeout, l.IdleTimeout)

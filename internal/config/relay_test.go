@@ -94,12 +94,16 @@ func TestLocalMail(t *testing.T) {
 	for in, want := range map[string]LocalMail{
 		"refuse":                      {},
 		"smart_host":                  {Kind: LocalSmartHost},
-		"maildir:/var/mail":           {LocalMaildir, "/var/mail"},
+		"maildir:/var/mail/%d/%u":     {LocalMaildir, "/var/mail/%d/%u"},
 		"lmtp:127.0.0.1:24":           {LocalLMTP, "127.0.0.1:24"},
 		"lmtp:[::1]:24":               {LocalLMTP, "[::1]:24"},
 		"lmtp:unix:/run/dovecot/lmtp": {LocalLMTPUnix, "/run/dovecot/lmtp"},
 	} {
-		c, err := Parse("f", []byte("[relay]\nlocal_mail = \""+in+"\"\n"))
+		text := "[relay]\nlocal_mail = \"" + in + "\"\n"
+		if want.Kind == LocalMaildir {
+			text += "local_users = \"/u\"\n"
+		}
+		c, err := Parse("f", []byte(text))
 		if err != nil || c.Relay.LocalMail != want || want.String() != in {
 			t.Errorf("%q gave %v, want %v", in, err, want)
 		}
@@ -143,6 +147,8 @@ func TestRelayFaults(t *testing.T) {
 		{"local_mail = \"lmtp:127.0.0.1\"", `f:2: relay.local_mail is "lmtp:127.0.0.1", expected HOST:PORT after lmtp:, such as "lmtp:127.0.0.1:24"`},
 		{"local_mail = \"lmtp:unix:x\"", `f:2: relay.local_mail is "lmtp:unix:x", expected a path of at most 107 bytes that begins with / after lmtp:unix:`},
 		{"local_users = \"/x\"", `f:2: relay.local_users means nothing while relay.local_mail refuses all local mail`},
+		{"local_mail = \"maildir:/m/%u\"", `f:2: relay.local_mail is a maildir, which needs relay.local_users, a list of the users: without it any name gets a folder`},
+		{"local_users = \"/u\"\nlocal_mail = \"maildir:/m/%n\"", `f:3: relay.local_mail is "maildir:/m/%n", expected %u for the user, %d for the domain or %% after %`},
 		{"bare_newline = \"accept\"", `f:2: relay.bare_newline is "accept", expected "reject" or "normalize"`},
 		{"bare_newline = \"normalize\"\nnormalize_bare_newline = \"10.0.0.0/8\"", `f:3: relay.normalize_bare_newline means nothing when relay.bare_newline is "normalize", expected one of the two`},
 		{"xclient = \"10.0.0.1/8\"", `f:2: relay.xclient is "10.0.0.1/8", which has bits set beyond its length, expected "10.0.0.0/8"`},

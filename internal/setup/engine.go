@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"reflect"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -161,7 +162,8 @@ func (e *Engine) warnUnchangeable(cfg *config.Config) {
 		name    string
 		changed bool
 	}{
-		{"[milter]", !sameMilter(&old.Milter, &cfg.Milter)},
+		{"[milter]", !reflect.DeepEqual(old.Milter, cfg.Milter)},
+		{"[relay]", !sameRelay(old.Relay, cfg.Relay)},
 		{"[admin]", old.Admin != cfg.Admin},
 		{"log.format or log.output", old.Log.Format != cfg.Log.Format || old.Log.Output != cfg.Log.Output},
 	} {
@@ -169,4 +171,10 @@ func (e *Engine) warnUnchangeable(cfg *config.Config) {
 			e.log.Warn("a changed setting needs a restart to take effect", "setting", part.name)
 		}
 	}
+}
+
+// sameRelay compares what is in force until a restart.
+func sameRelay(a, b config.Relay) bool {
+	a.LocalUsers = b.LocalUsers
+	return reflect.DeepEqual(a, b)
 }

@@ -14,6 +14,9 @@ func (m Mailbox) ForwardPath() string {
 	return Mailbox{Local: local, Domain: m.Domain}.String()
 }
 
+// User is the local part without its quotes and backslashes: what a user is called.
+func (m Mailbox) User() string { return unquote(m.Local) }
+
 // isDotString tells whether s is atoms with single dots between (RFC 5321, 4.1.2;
 // RFC 6531, 3.3 for what is not ASCII).
 func isDotString(s string) bool {
