@@ -29,7 +29,7 @@ type Relay struct {
 	MaxRecipients           int   // of a message
 	MaxConnections          int
 	MaxConnectionsPerClient int
-	MaxErrors               int           // in a session
+	MaxErrors               int           // in a session, until a message has been taken
 	MaxCommands             int           // in a session, of those that move no mail
 	MaxLineLength           int           // of a message's line, bytes without CRLF
 	IdleTimeout             time.Duration // for the next command, or the next bytes of a message
@@ -87,11 +87,11 @@ func defaultRelay() Relay {
 		MaxConnections:          1000,
 		MaxConnectionsPerClient: 50,
 		MaxErrors:               20,
-		MaxCommands:             1000,
-		MaxLineLength:           2000,
+		MaxCommands:             100_000,
+		MaxLineLength:           64 << 10,
 		IdleTimeout:             5 * time.Minute,
-		SessionTimeout:          time.Hour,
-		DecisionTimeout:         30 * time.Second,
+		SessionTimeout:          4 * time.Hour,
+		DecisionTimeout:         20 * time.Second,
 		MaxHops:                 25,
 		MinFree:                 100 << 20,
 		MaxDeliveries:           20,
@@ -166,8 +166,8 @@ func relayLimits() []key {
 		number("max_connections", 1, 100_000, func(r *Relay) *int { return &r.MaxConnections }),
 		number("max_connections_per_client", 1, 100_000, func(r *Relay) *int { return &r.MaxConnectionsPerClient }),
 		number("max_errors", 1, 10_000, func(r *Relay) *int { return &r.MaxErrors }),
-		number("max_commands", 10, 1_000_000, func(r *Relay) *int { return &r.MaxCommands }),
-		number("max_line_length", 998, 1<<20, func(r *Relay) *int { return &r.MaxLineLength }), // RFC 5321, 4.5.3.1.6
+		number("max_commands", 10, 10_000_000, func(r *Relay) *int { return &r.MaxCommands }),
+		number("max_line_length", 1000, 1<<20, func(r *Relay) *int { return &r.MaxLineLength }), // RFC 5321, 4.5.3.1.6
 		duration("idle_timeout", time.Second, time.Hour, func(r *Relay) *time.Duration { return &r.IdleTimeout }),
 		duration("session_timeout", time.Second, 24*time.Hour, func(r *Relay) *time.Duration { return &r.SessionTimeout }),
 		duration("decision_timeout", 100*time.Millisecond, 5*time.Minute, func(r *Relay) *time.Duration { return &r.DecisionTimeout }),

@@ -29,7 +29,7 @@ max_connections = 10
 max_connections_per_client = 3
 max_errors = 4
 max_commands = 50
-max_line_length = 998
+max_line_length = 1000
 idle_timeout = "10s"
 session_timeout = "20s"
 decision_timeout = "7s"
@@ -52,7 +52,7 @@ queue_lifetime = "48h"
 		NormalizeFrom: []netip.Prefix{netip.MustParsePrefix("10.1.2.0/24"), netip.MustParsePrefix("2001:db8::1/128")},
 		ProxyProtocol: []netip.Prefix{netip.MustParsePrefix("192.0.2.1/32")}, XClient: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")},
 		MaxMessageSize: 20_000_000, MaxRecipients: 100, MaxConnections: 10, MaxConnectionsPerClient: 3, MaxErrors: 4,
-		MaxCommands: 50, MaxLineLength: 998, IdleTimeout: 10 * time.Second, SessionTimeout: 20 * time.Second,
+		MaxCommands: 50, MaxLineLength: 1000, IdleTimeout: 10 * time.Second, SessionTimeout: 20 * time.Second,
 		DecisionTimeout: 7 * time.Second, MaxHops: 30, MinFree: 1 << 30, MaxDeliveries: 5,
 		Retry: []time.Duration{10 * time.Second, time.Hour}, QueueLifetime: 48 * time.Hour,
 	}
