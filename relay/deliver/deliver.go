@@ -12,7 +12,7 @@ import (
 	"gatepost/relay/spool"
 )
 
-// Message is what a transport needs of a message; *spool.Message has it. The bytes are
+// Message is what a transport needs of a message in the spool. Its bytes are
 // canonical: every line ends in CRLF, and there is no other CR or LF.
 type Message interface {
 	Envelope() spool.Envelope

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"gatepost/internal/smtp"
-	"gatepost/relay/spool"
 )
 
 // Timeouts bound what an SMTP client waits for (RFC 5321, 4.5.3.2). A zero field has the
