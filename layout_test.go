@@ -24,6 +24,7 @@ var allowedImports = map[string][]string{
 	"internal/explain":  {"maps", "policy", "internal/dns", "internal/smtp"},
 	"internal/setup":    {"maps/ldap", "internal/lint", "internal/config", "maps", "policy", "policy/dnsbl", "internal/dns", "internal/smtp"},
 	"milter":            {"policy", "internal/clients", "internal/smtp"},
+	"relay/spool":       {},
 	"policy":            {"policy/dnsbl", "maps", "internal/dns", "internal/smtp"},
 	"policy/dnsbl":      {"internal/dns"},
 	"maps":              {"maps/bdb", "maps/cdb", "maps/lmdb", "maps/socketmap", "maps/redis", "maps/ldap"},

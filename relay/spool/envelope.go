@@ -1,0 +1,70 @@
+package spool
+
+import (
+	"net/netip"
+	"time"
+)
+
+// Envelope is what goes with a message (RFC 5321, 2.3.1), and what has become of it.
+type Envelope struct {
+	ID         string      // queue id, given by Create; letters and digits, unique in this spool for ever
+	Arrived    time.Time   // when it came; Create sets it if it is zero
+	Sender     string      // reverse-path without <>; "" is the null one
+	EightBit   bool        // BODY=8BITMIME was declared (RFC 6152)
+	UTF8       bool        // SMTPUTF8 was asked for (RFC 6531)
+	Recipients []Recipient // in the order of RCPT, at least one
+	Client     Client      // who brought it, for those who look at the queue
+	Hold       string      // reason why it is not delivered (quarantine); "": it is delivered
+}
+
+// Client is who brought a message.
+type Client struct {
+	Addr netip.Addr // zero: not over the network
+	Name string     // the name of the address, "" if it has none
+	Helo string     // argument of HELO or EHLO
+	Auth string     // AUTH identity, "" without
+}
+
+// Recipient is one forward-path and what has become of it.
+type Recipient struct {
+	Address string // without <>, quotes kept
+	State   State
+	Reply   string // the last answer of a next hop: "host: 450 4.2.0 ..."; "" if none was had
+}
+
+// State says what has become of a recipient.
+type State uint8
+
+const (
+	Pending   State = iota // to be delivered
+	Delivered              // a next hop has taken it
+	Failed                 // for good; the message is held for the operator
+)
+
+// String is the state in one word.
+func (s State) String() string {
+	switch s {
+	case Pending:
+		return "pending"
+	case Delivered:
+		return "delivered"
+	case Failed:
+		return "failed"
+	}
+	return "unknown"
+}
+
+// Update is a change to what is known of a message. What is nil stays as it is.
+type Update struct {
+	Recipients []Change
+	Attempts   *int       // how often it was tried
+	NextTry    *time.Time // when it is due; the zero time: at once
+	Hold       *string    // "" releases it
+}
+
+// Change is a recipient's new state.
+type Change struct {
+	Index int // in Envelope.Recipients
+	State State
+	Reply string // the next hop's answer, at most 512 bytes of it are kept
+}
