@@ -90,7 +90,7 @@ func (c *conn) Close() error {
 		c.closed = true
 		_ = c.Conn.Close()
 		c.shrink()
-		c.server.forget(c)
+		c.server.doors.Leave(c)
 	}
 	return nil
 }
@@ -290,7 +290,7 @@ func (c *conn) ended(err error) error {
 // refuse logs what was wrong with the input.
 func (c *conn) refuse(err error) error {
 	c.server.badFrames.Add(1)
-	c.server.complain("milter connection closed: not what an MTA sends", "reason", err.Error(), "peer", c.peer())
+	c.server.said.Complain("milter connection closed: not what an MTA sends", "reason", err.Error(), "peer", c.peer())
 	return err
 }
 
@@ -307,7 +307,7 @@ func (c *conn) rest() bool {
 		return true
 	}
 	c.state.Store(connIdle)
-	return !c.server.draining.Load()
+	return !c.server.doors.Draining()
 }
 
 // wake says that it may no longer be ended; false if it was.

@@ -6,8 +6,8 @@ import (
 	"strings"
 	"sync"
 
+	"gatepost/internal/front"
 	"gatepost/internal/smtp"
-	"gatepost/policy"
 )
 
 // This file says what becomes of a verdict. What an answer means to the MTAs
@@ -23,70 +23,12 @@ import (
 //     and, to a client that says none, at MAIL. Only 421 is given at connect.
 //   - 421 at MAIL or RCPT closes the connection in both MTAs, whereas the same
 //     reply from sendmail's rule sets is only a reply (RFC 5321, 3.8, knows no
-//     such thing). Closing would take away the other recipients of the message,
-//     at each retry again; so 451 with the same text is sent.
+//     such thing); so 451 with the same text is sent (front.Transaction).
 //   - sendmail reads a reply as a format: "%" is doubled, which Postfix undoes.
 //   - Postfix drops the filter at a reply whose text begins with a digit other
 //     than that of the code: the class of the enhanced code is made that of the
 //     code, and a text that begins with a digit gets one.
 //   - "<address>... " is put in front by sendmail itself, never by us.
-
-// outcome is what a decision leaves behind. The zero outcome lets pass.
-type outcome struct {
-	refuse     smtp.Reply // not zero: refused
-	discard    bool
-	quarantine string // the reason; "" none
-}
-
-// merge adds what a later decision says. The first reason stays.
-func (o *outcome) merge(later outcome) {
-	o.discard = o.discard || later.discard
-	if o.quarantine == "" {
-		o.quarantine = later.quarantine
-	}
-}
-
-// internalFault is all that a client learns of a fault of ours.
-func internalFault() smtp.Reply {
-	return smtp.MustReply(451, "4.3.0", "Temporary failure, please try again later")
-}
-
-// sound makes a verdict that can be answered of one that cannot. hold tells
-// whether the MTA can quarantine.
-func sound(v policy.Verdict, hold bool) policy.Verdict {
-	switch v.Action {
-	case policy.Accept, policy.Discard:
-		return v
-	case policy.Reject, policy.Tempfail:
-		if !v.Reply.IsZero() {
-			return v
-		}
-	case policy.Quarantine:
-		if hold {
-			return v
-		}
-	}
-	return policy.Verdict{Action: policy.Tempfail, Reply: internalFault()}
-}
-
-// settle turns a sound verdict into its outcome.
-func settle(v policy.Verdict) outcome {
-	switch v.Action {
-	case policy.Accept:
-		return outcome{}
-	case policy.Discard:
-		return outcome{discard: true}
-	case policy.Quarantine:
-		if v.Reason == "" {
-			v.Reason = "quarantined by policy"
-		}
-		return outcome{quarantine: v.Reason[:min(len(v.Reason), smtp.MaxReplyLine)]}
-	}
-	if v.Reply.IsZero() {
-		v.Reply = internalFault()
-	}
-	return outcome{refuse: v.Reply}
-}
 
 // answer is all that can be said to a command before the end of message: go on,
 // or a refusal. It has no way to say accept, skip or discard.
@@ -94,21 +36,10 @@ type answer struct {
 	frame []byte // of a refusal; nil: go on
 }
 
-// transaction changes what must not be said to MAIL and RCPT.
-func transaction(r smtp.Reply) smtp.Reply {
-	if r.Code() != 421 {
-		return r
-	}
-	if open, err := smtp.NewReply(451, r.Enhanced(), r.Text()); err == nil {
-		return open
-	}
-	return internalFault()
-}
-
 // encodeReply returns the frame of a reply.
 func encodeReply(r smtp.Reply) []byte {
 	code := strconv.Itoa(r.Code())
-	enhanced, text := presentable(r)
+	enhanced, text := front.Presentable(r)
 	prefix := ""
 	if !enhanced.IsZero() {
 		prefix = enhanced.String() + " "
@@ -133,38 +64,6 @@ func encodeReply(r smtp.Reply) []byte {
 	frame = append(frame, 0)
 	binary.BigEndian.PutUint32(frame, uint32(len(frame)-headSize))
 	return frame
-}
-
-// presentable gives a reply the form that both MTAs pass on.
-func presentable(r smtp.Reply) (smtp.EnhancedCode, string) {
-	r = r.Aligned()
-	enhanced, text := r.Enhanced(), strings.TrimRight(r.Text(), "\n")
-	class := uint16(r.Code() / 100)
-	if enhanced.IsZero() {
-		word, rest, _ := strings.Cut(text, " ")
-		if e, ok := smtp.ParseEnhancedCode(word); ok {
-			enhanced, text = e, rest
-			enhanced.Class = class
-		} else if digitFirst(text) {
-			enhanced = smtp.EnhancedCode{Class: class}
-		}
-	}
-	if strings.TrimSpace(text) == "" {
-		text = "Command rejected"
-		if class == 4 {
-			text = "Please try again later"
-		}
-	}
-	return enhanced, text
-}
-
-func digitFirst(text string) bool {
-	for line := range strings.SplitSeq(text, "\n") {
-		if line != "" && line[0] >= '0' && line[0] <= '9' {
-			return true
-		}
-	}
-	return false
 }
 
 // replyCache keeps the frames of the replies in use: most refusals of a site are

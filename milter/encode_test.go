@@ -6,7 +6,6 @@ import (
 	"testing"
 
 	"gatepost/internal/smtp"
-	"gatepost/policy"
 )
 
 func mustReply(t *testing.T, code int, enhanced, text string) smtp.Reply {
@@ -77,34 +76,6 @@ func TestEncodeReplyAtAnyLength(t *testing.T) {
 	most := strings.TrimSuffix(strings.Repeat(strings.Repeat("%", smtp.MaxReplyLine)+"\n", smtp.MaxReplyLines), "\n")
 	if got := len(encodeReply(mustReply(t, 550, "5.100.100", most))); got > headSize+maxFrame {
 		t.Errorf("the largest reply makes a frame of %d bytes, MTAs take %d", got, headSize+maxFrame)
-	}
-}
-
-func TestTransaction(t *testing.T) {
-	for _, tt := range []struct{ in, want string }{
-		{"421 4.7.0 Bye", "451 4.7.0 Bye"},
-		{"450 4.7.1 Later", "450 4.7.1 Later"},
-		{"550 5.7.1 No", "550 5.7.1 No"},
-		{"", ""},
-	} {
-		var r smtp.Reply
-		if tt.in != "" {
-			f := strings.SplitN(tt.in, " ", 3)
-			r = mustReply(t, map[string]int{"421": 421, "450": 450, "550": 550}[f[0]], f[1], f[2])
-		}
-		if got := transaction(r).String(); got != tt.want {
-			t.Errorf("transaction(%q) = %q, want %q", tt.in, got, tt.want)
-		}
-	}
-}
-
-func TestQuarantineReasonIsBounded(t *testing.T) {
-	if got := settle(policy.Verdict{Action: policy.Quarantine}).quarantine; got == "" {
-		t.Error("a quarantine without reason is lost")
-	}
-	long := policy.Verdict{Action: policy.Quarantine, Reason: strings.Repeat("x", 1<<20)}
-	if got := len(settle(long).quarantine); got > smtp.MaxReplyLine {
-		t.Errorf("reason of %d bytes, at most %d wanted", got, smtp.MaxReplyLine)
 	}
 }
 

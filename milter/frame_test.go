@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -264,11 +265,11 @@ func FuzzGuard(f *testing.F) {
 		}
 		s := NewServer(Config{Policy: func() Decider { return script(acceptAll) }})
 		c := newConn(&tape{Reader: &chunks{data: input, size: chunk}}, s)
-		s.conns[c] = struct{}{}
-		s.draining.Store(true) // so that the end of the session is told
-		c.inMessage = true     // and the session not ended for it
+		s.doors.Enter(c)
 		s.serve(c)
-		<-s.empty
+		for s.doors.Open() > 0 {
+			runtime.Gosched()
+		}
 		if n := s.panics.Load(); n != 0 {
 			t.Errorf("%d panics", n)
 		}

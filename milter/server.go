@@ -9,14 +9,13 @@ import (
 	"net"
 	"net/netip"
 	"runtime/debug"
-	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	lib "github.com/d--j/go-milter"
 
 	"gatepost/internal/clients"
+	"gatepost/internal/front"
 	"gatepost/policy"
 )
 
@@ -25,20 +24,14 @@ const (
 	DefaultTimeout  = 8 * time.Second
 	DefaultMaxConns = 4000 // an idle one takes about 10 KiB
 
-	maxLent       = 16 << 20 // bytes in buffers of unfinished large frames, all connections together
-	complainEvery = time.Second
-	acceptPauses  = time.Second // longest pause after a failed Accept
+	maxLent = 16 << 20 // bytes in buffers of unfinished large frames, all connections together
 )
 
 // ErrServerClosed is returned by Serve after Shutdown.
-var ErrServerClosed = errors.New("milter: server closed")
+var ErrServerClosed = front.ErrClosed
 
-// Decider is what the front asks. Decide must return soon after ctx is done;
-// what it then says is not heeded. Facts belong to the session: they must not be
-// kept after the return.
-type Decider interface {
-	Decide(ctx context.Context, at policy.Stage, f *policy.Facts) policy.Decision
-}
+// Decider is what the front asks.
+type Decider = front.Decider
 
 // Config is what a Server is told.
 type Config struct {
@@ -89,20 +82,14 @@ type Server struct {
 	options [2][]lib.Option // without and with a list of wanted macros
 	replies replyCache
 
-	base   context.Context // of decisions; ends with the patience of Shutdown
-	cancel context.CancelFunc
+	said   front.Complaints
+	doors  *front.Doors[*conn]
+	judge  front.Judge        // its Base ends with the patience of Shutdown
+	cancel context.CancelFunc // of decisions
 
-	draining atomic.Bool
-	mu       sync.Mutex
-	lns      map[net.Listener]struct{}
-	conns    map[*conn]struct{}
-	empty    chan struct{} // closed when draining and no connection is left
+	badFrames, panics atomic.Uint64
 
-	accepted, refused, badFrames, panics, timeouts atomic.Uint64
-
-	lent       atomic.Int64
-	complainAt atomic.Int64 // unix nanoseconds before which complaints are only counted
-	unsaid     atomic.Uint64
+	lent atomic.Int64
 }
 
 // NewServer returns a server; Config.Policy must be set.
@@ -117,29 +104,26 @@ func NewServer(cfg Config) *Server {
 		cfg:     cfg,
 		log:     cfg.Log,
 		options: [2][]lib.Option{libraryOptions(false), libraryOptions(true)},
-		lns:     map[net.Listener]struct{}{},
-		conns:   map[*conn]struct{}{},
-		empty:   make(chan struct{}),
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
-	s.base, s.cancel = context.WithCancel(context.Background())
+	s.said.Log = s.log
+	s.doors = front.NewDoors[*conn]("milter", cfg.MaxConns, &s.said)
+	s.judge = front.Judge{Name: "milter", Timeout: cfg.Timeout, Observe: cfg.Observe}
+	s.judge.Base, s.cancel = context.WithCancel(context.Background())
 	return s
 }
 
 // Stats returns the counts.
 func (s *Server) Stats() Stats {
-	s.mu.Lock()
-	open := len(s.conns)
-	s.mu.Unlock()
 	return Stats{
-		Open:      int64(open),
-		Accepted:  s.accepted.Load(),
-		Refused:   s.refused.Load(),
+		Open:      int64(s.doors.Open()),
+		Accepted:  s.doors.Accepted(),
+		Refused:   s.doors.Refused(),
 		BadFrames: s.badFrames.Load(),
 		Panics:    s.panics.Load(),
-		Timeouts:  s.timeouts.Load(),
+		Timeouts:  s.judge.Late(),
 	}
 }
 
@@ -147,98 +131,20 @@ func (s *Server) Stats() Stats {
 // returns nil when ctx ended, ErrServerClosed after Shutdown, else what was
 // wrong with ln. Sessions go on after it; Shutdown ends them.
 func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
-	if !s.addListener(ln) {
-		_ = ln.Close()
-		return ErrServerClosed
-	}
-	defer s.closeListener(ln)
-	stop := context.AfterFunc(ctx, func() { s.closeListener(ln) })
-	defer stop()
-	var pause time.Duration
-	for {
-		nc, err := ln.Accept()
-		switch {
-		case err == nil:
-			pause = 0
-			s.take(nc)
-		case s.draining.Load():
-			return ErrServerClosed
-		case ctx.Err() != nil:
-			return nil
-		case !passing(err):
-			return fmt.Errorf("milter: accept on %s: %w", ln.Addr(), err)
-		default:
-			pause = min(max(2*pause, 5*time.Millisecond), acceptPauses)
-			s.complain("milter: cannot accept a connection", "error", err.Error(), "retry", pause)
-			sleep(ctx, pause)
-		}
-	}
-}
-
-// passing tells whether Accept may succeed later.
-func passing(err error) bool {
-	for _, e := range []syscall.Errno{
-		syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM,
-		syscall.ECONNABORTED, syscall.ECONNRESET, syscall.EPROTO, syscall.EINTR, syscall.EAGAIN, syscall.EPERM,
-	} {
-		if errors.Is(err, e) {
-			return true
-		}
-	}
-	var ne net.Error
-	return errors.As(err, &ne) && ne.Timeout()
-}
-
-func sleep(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-	case <-t.C:
-	}
-}
-
-func (s *Server) addListener(ln net.Listener) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.draining.Load() {
-		return false
-	}
-	s.lns[ln] = struct{}{}
-	return true
-}
-
-func (s *Server) closeListener(ln net.Listener) {
-	s.mu.Lock()
-	_, open := s.lns[ln]
-	delete(s.lns, ln)
-	s.mu.Unlock()
-	if open {
-		_ = ln.Close()
-	}
+	return s.doors.Serve(ctx, ln, s.take)
 }
 
 // take starts a session, or closes a connection that is one too many.
 func (s *Server) take(nc net.Conn) {
-	s.accepted.Add(1)
 	c := newConn(nc, s)
-	s.mu.Lock()
-	draining, room := s.draining.Load(), len(s.conns) < s.cfg.MaxConns
-	if room && !draining {
-		s.conns[c] = struct{}{}
-	}
-	s.mu.Unlock()
-	if draining {
-		_ = nc.Close()
+	if s.doors.Enter(c) {
+		go s.serve(c)
 		return
 	}
-	if !room {
-		s.refused.Add(1)
-		_ = nc.Close()
-		s.complain("milter connection closed: too many are open", "limit", s.cfg.MaxConns)
-		return
+	_ = nc.Close()
+	if !s.doors.Draining() {
+		s.said.Complain("milter connection closed: too many are open", "limit", s.cfg.MaxConns)
 	}
-	go s.serve(c)
 }
 
 // serve waits for the negotiation, then hands the connection to a library
@@ -281,59 +187,12 @@ func (l *single) Accept() (net.Conn, error) {
 func (l *single) Close() error   { return nil }
 func (l *single) Addr() net.Addr { return l.conn.LocalAddr() }
 
-// forget drops a connection that is closed.
-func (s *Server) forget(c *conn) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.conns, c)
-	if len(s.conns) == 0 && s.draining.Load() {
-		s.closeEmpty()
-	}
-}
-
-func (s *Server) closeEmpty() {
-	select {
-	case <-s.empty:
-	default:
-		close(s.empty)
-	}
-}
-
 // Shutdown closes the listeners and the connections that are between messages,
 // and waits for messages in progress. When ctx ends first it breaks the
 // connections that are left, ends their decisions, and returns ctx's error.
 func (s *Server) Shutdown(ctx context.Context) error {
-	s.mu.Lock()
-	s.draining.Store(true)
-	lns, conns := s.lns, make([]*conn, 0, len(s.conns))
-	s.lns = map[net.Listener]struct{}{}
-	for c := range s.conns {
-		conns = append(conns, c)
-	}
-	if len(conns) == 0 {
-		s.closeEmpty()
-	}
-	s.mu.Unlock()
-	var errs []error
-	for ln := range lns {
-		errs = append(errs, ln.Close())
-	}
-	for _, c := range conns {
-		c.end()
-	}
 	defer s.cancel()
-	select {
-	case <-s.empty:
-		return errors.Join(errs...)
-	case <-ctx.Done():
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.log.Warn("milter: connections broken at shutdown", "open", len(s.conns))
-	for c := range s.conns {
-		c.abandon()
-	}
-	return ctx.Err()
+	return s.doors.Shutdown(ctx, (*conn).end, (*conn).abandon)
 }
 
 // lend accounts for n bytes more (or less) in large buffers; false if there is
@@ -344,21 +203,6 @@ func (s *Server) lend(n int) bool {
 		return false
 	}
 	return true
-}
-
-// complain logs a warning that peers can provoke: one a second, with the number
-// of those left out.
-func (s *Server) complain(msg string, args ...any) {
-	now := time.Now().UnixNano()
-	at := s.complainAt.Load()
-	if now < at || !s.complainAt.CompareAndSwap(at, now+int64(complainEvery)) {
-		s.unsaid.Add(1)
-		return
-	}
-	if n := s.unsaid.Swap(0); n > 0 {
-		args = append(args, "unsaid", n)
-	}
-	s.log.Warn(msg, args...)
 }
 
 // panicked logs a panic that was contained.

@@ -1,12 +1,11 @@
 package milter
 
 import (
-	"errors"
-	"fmt"
 	"time"
 
 	lib "github.com/d--j/go-milter"
 
+	"gatepost/internal/front"
 	"gatepost/internal/smtp"
 	"gatepost/policy"
 )
@@ -26,9 +25,9 @@ type session struct {
 	memory policy.Memory // of the connection
 	known  bool          // the MTA told who the client is
 	counts bool          // Clients was told of this connection
-	client outcome       // of the connection
-	helo   outcome       // of the latest HELO
-	mail   outcome       // of the message so far
+	client front.Outcome // of the connection
+	helo   front.Outcome // of the latest HELO
+	mail   front.Outcome // of the message so far
 	rcpts  int           // recipients of the message that were let pass
 }
 
@@ -67,14 +66,14 @@ func (s *session) leave() {
 func (s *session) Connect(host, family string, _ uint16, addr string, m lib.Modifier) (resp *lib.Response, _ error) {
 	defer s.contain("connect", &resp)
 	_ = s.NewConnection(m)
-	s.client.refuse = internalFault()
+	s.client.Refuse = front.InternalFault()
 	s.policy = s.server.cfg.Policy()
 	s.facts.Conn = clientFacts(host, family, addr, s.conn.macros)
 	s.facts.Memory = &s.memory
 	s.known = s.facts.Conn.Addr.IsValid() || s.facts.Conn.Local
 	if !s.known {
-		s.client = outcome{}
-		s.server.complain("milter: the MTA did not tell the client's address; its mail gets a temporary failure",
+		s.client = front.Outcome{}
+		s.server.said.Complain("milter: the MTA did not tell the client's address; its mail gets a temporary failure",
 			"host", host, "family", family, "address", addr)
 		return lib.RespContinue, nil
 	}
@@ -82,8 +81,8 @@ func (s *session) Connect(host, family string, _ uint16, addr string, m lib.Modi
 	start := time.Now()
 	s.resolveClient(start)
 	s.client = s.askSince(policy.StageConnect, start)
-	if s.client.refuse.Code() == 421 {
-		return s.say(s.refusal(s.client.refuse)), nil
+	if s.client.Refuse.Code() == 421 {
+		return s.say(s.refusal(s.client.Refuse)), nil
 	}
 	return lib.RespContinue, nil
 }
@@ -96,8 +95,8 @@ func (s *session) resolveClient(start time.Time) {
 	if resolve == nil || !addr.IsValid() || saysResolve(s.conn.macros) {
 		return
 	}
-	ctx := newDeadline(s.server.base, start.Add(s.server.cfg.Timeout/2))
-	defer ctx.end()
+	ctx, done := s.server.judge.Until(start.Add(s.server.cfg.Timeout / 2))
+	defer done()
 	c := &s.facts.Conn
 	c.Resolve, c.Name, c.Ptr = resolve(ctx, addr)
 }
@@ -109,16 +108,16 @@ func (s *session) Helo(name string, _ lib.Modifier) (resp *lib.Response, _ error
 	s.facts.Helo = policy.Helo{Given: true, Name: name}
 	s.facts.TLS = policy.TLS{}
 	takeTLS(&s.facts.TLS, s.conn.macros)
-	s.helo = outcome{}
-	if !s.client.refuse.IsZero() {
-		return s.say(s.refusal(s.client.refuse)), nil
+	s.helo = front.Outcome{}
+	if !s.client.Refuse.IsZero() {
+		return s.say(s.refusal(s.client.Refuse)), nil
 	}
 	if !s.known {
 		return lib.RespContinue, nil
 	}
-	s.helo.refuse = internalFault()
+	s.helo.Refuse = front.InternalFault()
 	s.helo = s.ask(policy.StageHelo)
-	return s.say(s.refusal(s.helo.refuse)), nil
+	return s.say(s.refusal(s.helo.Refuse)), nil
 }
 
 // MailFrom begins a message.
@@ -126,28 +125,28 @@ func (s *session) MailFrom(_, _ string, _ lib.Modifier) (resp *lib.Response, _ e
 	defer s.contain("mail", &resp)
 	s.endMessage()
 	if refuse, ok := s.refused(); ok {
-		return s.say(s.refusal(transaction(refuse))), nil
+		return s.say(s.refusal(front.Transaction(refuse))), nil
 	}
 	if !s.known {
-		return s.say(s.refusal(internalFault())), nil
+		return s.say(s.refusal(front.InternalFault())), nil
 	}
 	s.facts.Auth = authFacts(s.conn.macros)
 	takeTLS(&s.facts.TLS, s.conn.macros)
 	id, _ := s.conn.macros.get(macroQueueID)
 	s.facts.Mail = policy.Mail{Sender: smtp.ParsePath(s.conn.text()), QueueID: id}
 	s.mail = s.ask(policy.StageMail)
-	s.conn.inMessage = s.mail.refuse.IsZero()
-	return s.say(s.refusal(transaction(s.mail.refuse))), nil
+	s.conn.inMessage = s.mail.Refuse.IsZero()
+	return s.say(s.refusal(front.Transaction(s.mail.Refuse))), nil
 }
 
 // RcptTo asks about one recipient. Its refusal is that recipient's alone.
 func (s *session) RcptTo(_, _ string, _ lib.Modifier) (resp *lib.Response, _ error) {
 	defer s.contain("rcpt", &resp)
 	if refuse, ok := s.refused(); ok {
-		return s.say(s.refusal(transaction(refuse))), nil
+		return s.say(s.refusal(front.Transaction(refuse))), nil
 	}
 	if !s.conn.inMessage {
-		return s.say(s.refusal(internalFault())), nil
+		return s.say(s.refusal(front.InternalFault())), nil
 	}
 	if id, ok := s.conn.macros.get(macroQueueID); ok {
 		s.facts.Mail.QueueID = id
@@ -155,29 +154,29 @@ func (s *session) RcptTo(_, _ string, _ lib.Modifier) (resp *lib.Response, _ err
 	s.facts.Rcpt = policy.Rcpt{Recipient: smtp.ParsePath(s.conn.text())}
 	o := s.ask(policy.StageRcpt)
 	s.facts.Rcpt = policy.Rcpt{}
-	if o.refuse.IsZero() {
-		s.mail.merge(o)
+	if o.Refuse.IsZero() {
+		s.mail.Merge(o)
 		s.rcpts++
 	}
-	return s.say(s.refusal(transaction(o.refuse))), nil
+	return s.say(s.refusal(front.Transaction(o.Refuse))), nil
 }
 
 // EndOfMessage does what could not be done before.
 func (s *session) EndOfMessage(m lib.Modifier) (resp *lib.Response, _ error) {
 	defer s.contain("end of message", &resp)
 	all := s.client
-	all.merge(s.helo)
-	all.merge(s.mail)
+	all.Merge(s.helo)
+	all.Merge(s.mail)
 	asked := s.conn.inMessage && s.rcpts > 0
 	s.endMessage()
 	switch {
 	case !asked:
-		return s.say(s.refusal(internalFault())), nil
-	case all.discard:
+		return s.say(s.refusal(front.InternalFault())), nil
+	case all.Discard:
 		return lib.RespDiscard, nil
-	case all.quarantine != "":
-		if err := m.Quarantine(all.quarantine); err != nil {
-			return s.say(s.refusal(internalFault())), nil
+	case all.Quarantine != "":
+		if err := m.Quarantine(all.Quarantine); err != nil {
+			return s.say(s.refusal(front.InternalFault())), nil
 		}
 	}
 	return lib.RespContinue, nil
@@ -214,73 +213,25 @@ func (s *session) Cleanup(lib.Modifier) { s.leave() }
 // endMessage forgets the message, but nothing of the connection.
 func (s *session) endMessage() {
 	s.conn.inMessage = false
-	s.mail, s.rcpts = outcome{}, 0
+	s.mail, s.rcpts = front.Outcome{}, 0
 	s.facts.Auth, s.facts.Mail, s.facts.Rcpt = policy.Auth{}, policy.Mail{}, policy.Rcpt{}
 }
 
 // refused returns the refusal of the client or its greeting: it holds for all
 // that follows.
 func (s *session) refused() (smtp.Reply, bool) {
-	if !s.client.refuse.IsZero() {
-		return s.client.refuse, true
+	if !s.client.Refuse.IsZero() {
+		return s.client.Refuse, true
 	}
-	return s.helo.refuse, !s.helo.refuse.IsZero()
+	return s.helo.Refuse, !s.helo.Refuse.IsZero()
 }
 
-var (
-	errLate      = errors.New("no decision in time")
-	errUnsound   = errors.New("a verdict that cannot be answered")
-	errNoDecider = errors.New("no policy in force")
-)
-
-// ask has the policy decide, within the time there is, and tells the observer
-// what will be answered.
-func (s *session) ask(at policy.Stage) outcome { return s.askSince(at, time.Now()) }
+// ask has the policy decide, within the time there is.
+func (s *session) ask(at policy.Stage) front.Outcome { return s.askSince(at, time.Now()) }
 
 // askSince does, where some of the time has been spent.
-func (s *session) askSince(at policy.Stage, start time.Time) outcome {
-	d := s.decide(at, start)
-	if s.server.cfg.Observe != nil {
-		s.server.cfg.Observe(&s.facts, &d, time.Since(start))
-	}
-	d.Release()
-	return settle(d.Verdict)
-}
-
-func (s *session) decide(at policy.Stage, start time.Time) policy.Decision {
-	if s.policy == nil {
-		return failed(policy.Decision{Stage: at}, errNoDecider)
-	}
-	ctx := newDeadline(s.server.base, start.Add(s.server.cfg.Timeout))
-	defer ctx.end()
-	d := s.policy.Decide(ctx, at, &s.facts)
-	if ctx.Err() != nil {
-		s.server.timeouts.Add(1)
-		return failed(d, late(&d))
-	}
-	if v := sound(d.Verdict, s.hold); v.Action != d.Verdict.Action {
-		return failed(d, errUnsound)
-	}
-	return d
-}
-
-// late says what was being waited for.
-func late(d *policy.Decision) error {
-	for i := len(d.Steps) - 1; i >= 0; i-- {
-		for _, a := range d.Steps[i].Asked {
-			if a.Err != nil {
-				return fmt.Errorf("%w: %s %s: %w", errLate, a.Table, a.Key, a.Err)
-			}
-		}
-	}
-	return errLate
-}
-
-// failed makes a decision a temporary failure, with a last step that says why.
-func failed(d policy.Decision, err error) policy.Decision {
-	d.Verdict = policy.Verdict{Action: policy.Tempfail, Reply: internalFault()}
-	d.Steps = append(d.Steps, policy.Step{Rule: "milter", Verdict: d.Verdict, Err: err})
-	return d
+func (s *session) askSince(at policy.Stage, start time.Time) front.Outcome {
+	return s.server.judge.Ask(s.policy, at, &s.facts, start, s.hold)
 }
 
 // refusal is the answer for a reply, and for the zero Reply to go on.
@@ -306,6 +257,6 @@ func (s *session) say(a answer) *lib.Response {
 func (s *session) contain(at string, resp **lib.Response) {
 	if v := recover(); v != nil {
 		s.server.panicked(at, v)
-		*resp = s.say(s.refusal(internalFault()))
+		*resp = s.say(s.refusal(front.InternalFault()))
 	}
 }

@@ -145,6 +145,10 @@ func (p Path) Raw() string { return p.raw }
 // Text is the address without its angle brackets; "" for the null path.
 func (p Path) Text() string { return p.text }
 
+// Address is the text without a source route, which nobody follows any more (RFC
+// 5321, appendix C): what is sent on. It is "" for the null path.
+func (p Path) Address() string { return stripRoute(p.text) }
+
 // IsNull tells whether this is the null path "<>".
 func (p Path) IsNull() bool { return p.text == "" && p.raw != "" && p.fault.IsZero() }
 

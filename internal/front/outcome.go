@@ -1,0 +1,77 @@
+package front
+
+import (
+	"gatepost/internal/smtp"
+	"gatepost/policy"
+)
+
+// Outcome is what a decision leaves behind. The zero Outcome lets pass.
+type Outcome struct {
+	Refuse     smtp.Reply // not zero: refused
+	Discard    bool
+	Quarantine string // the reason; "" none
+}
+
+// Merge adds what a later decision says. The first reason stays.
+func (o *Outcome) Merge(later Outcome) {
+	o.Discard = o.Discard || later.Discard
+	if o.Quarantine == "" {
+		o.Quarantine = later.Quarantine
+	}
+}
+
+// InternalFault is all that a client learns of a fault of ours.
+func InternalFault() smtp.Reply {
+	return smtp.MustReply(451, "4.3.0", "Temporary failure, please try again later")
+}
+
+// sound makes a verdict that can be answered of one that cannot. hold tells
+// whether a message can be held.
+func sound(v policy.Verdict, hold bool) policy.Verdict {
+	switch v.Action {
+	case policy.Accept, policy.Discard:
+		return v
+	case policy.Reject, policy.Tempfail:
+		if !v.Reply.IsZero() {
+			return v
+		}
+	case policy.Quarantine:
+		if hold {
+			return v
+		}
+	}
+	return policy.Verdict{Action: policy.Tempfail, Reply: InternalFault()}
+}
+
+// settle turns a sound verdict into its outcome.
+func settle(v policy.Verdict) Outcome {
+	switch v.Action {
+	case policy.Accept:
+		return Outcome{}
+	case policy.Discard:
+		return Outcome{Discard: true}
+	case policy.Quarantine:
+		if v.Reason == "" {
+			v.Reason = "quarantined by policy"
+		}
+		return Outcome{Quarantine: v.Reason[:min(len(v.Reason), smtp.MaxReplyLine)]}
+	}
+	if v.Reply.IsZero() {
+		v.Reply = InternalFault()
+	}
+	return Outcome{Refuse: v.Reply}
+}
+
+// Transaction changes what must not be said to MAIL and RCPT: 421 there closes
+// the connection (RFC 5321, 3.8), whereas the same reply from sendmail's rule
+// sets is only a reply. Closing would take away the other recipients of the
+// message, at each retry again; so it is 451 with the same text.
+func Transaction(r smtp.Reply) smtp.Reply {
+	if r.Code() != 421 {
+		return r
+	}
+	if open, err := smtp.NewReply(451, r.Enhanced(), r.Text()); err == nil {
+		return open
+	}
+	return InternalFault()
+}
