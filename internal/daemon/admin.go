@@ -32,7 +32,7 @@ func newAdmin(cfg *config.Config, log *slog.Logger) (*admin, error) {
 	case strings.HasPrefix(cfg.Admin.Listen, "unix:"):
 		a.ln, err = listen.Open(cfg.Admin.Listen, SocketOptions(cfg))
 	default:
-		a.ln, err = net.Listen("tcp", cfg.Admin.Listen)
+		a.ln, err = listen.TCP(cfg.Admin.Listen)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("admin.listen: %w", err)

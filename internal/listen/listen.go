@@ -96,9 +96,16 @@ func Open(addr string, opt SocketOptions) (net.Listener, error) {
 		}
 		return ln, nil
 	}
-	ln, err := new(net.ListenConfig).Listen(context.Background(), a.Network, a.Addr)
+	return listenTCP(a.Network, a.Addr, addr)
+}
+
+// TCP listens on HOST:PORT; no HOST is every address, IPv4 and IPv6.
+func TCP(addr string) (net.Listener, error) { return listenTCP("tcp", addr, addr) }
+
+func listenTCP(network, addr, written string) (net.Listener, error) {
+	ln, err := new(net.ListenConfig).Listen(context.Background(), network, addr)
 	if err != nil {
-		return nil, fmt.Errorf("listen on %s: %w", addr, rootCause(err))
+		return nil, fmt.Errorf("listen on %s: %w", written, rootCause(err))
 	}
 	return ln, nil
 }

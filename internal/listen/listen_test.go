@@ -72,6 +72,18 @@ func TestOpenInet(t *testing.T) {
 	}
 }
 
+func TestTCP(t *testing.T) {
+	ln, err := TCP("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = ln.Close() }()
+	addr := ln.Addr().String()
+	if _, err = TCP(addr); err == nil || err.Error() != "listen on "+addr+": address already in use" {
+		t.Errorf("a port in use: got %v", err)
+	}
+}
+
 func TestSocketModeAndOwner(t *testing.T) {
 	tests := []struct {
 		opt  SocketOptions

@@ -61,6 +61,9 @@ func (e *Engine) Tables() Tables { return e.current.Load().snapshots() }
 // Config is the configuration in force.
 func (e *Engine) Config() *config.Config { return e.current.Load().cfg }
 
+// HostName is this host's full name ($j).
+func (e *Engine) HostName() string { return e.current.Load().hostName }
+
 // Generation counts the policies that have been in force, from 1.
 func (e *Engine) Generation() uint64 { return e.current.Load().generation }
 

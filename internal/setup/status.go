@@ -36,6 +36,15 @@ type RelayStatus struct {
 
 	Oldest time.Time     `json:"oldest,omitzero"` // when the first message in the queue came
 	Hold   []HeldMessage `json:"held_messages"`   // the oldest ones, see MaxHeld
+	Down   []DownHop     `json:"down"`
+}
+
+// DownHop is a next hop that cannot be reached.
+type DownHop struct {
+	NextHop string    `json:"next_hop"`
+	Since   time.Time `json:"since"`
+	Until   time.Time `json:"next_try"`
+	Reason  string    `json:"reason"`
 }
 
 // MaxHeld is how many held messages a status names.
