@@ -149,5 +149,16 @@ func (p *Policy) Decide(ctx context.Context, at Stage, f *Facts) Decision {
 			break
 		}
 	}
-	return Decision{Stage: at, Verdict: verdict, Steps: q.steps, inquiry: q}
+	return Decision{Stage: at, Verdict: verdict, Steps: q.steps, Recipient: q.understood(), inquiry: q}
+}
+
+// understood is Decision.Recipient.
+func (q *inquiry) understood() smtp.Mailbox {
+	switch {
+	case q.recipient == nil:
+		return smtp.Mailbox{}
+	case q.recipient.domain == "":
+		return smtp.Mailbox{Local: q.recipient.local, Domain: q.policy.host}
+	}
+	return smtp.Mailbox{Local: q.recipient.local, Domain: q.recipient.domain}
 }

@@ -3,6 +3,7 @@ package policy_test
 import (
 	"testing"
 
+	"gatepost/internal/smtp"
 	"gatepost/maps"
 	"gatepost/policy"
 )
@@ -40,18 +41,17 @@ func TestDecisionRecipient(t *testing.T) {
 			c.Resolver, c.Features.NoCanonify = aliasDNS{"alias.example": "a.friend.org"}, false
 		})
 		d := p.Decide(t.Context(), policy.StageRcpt, facts(tc.client, "", "<a@b.example>", tc.to))
-		m, ok := d.Recipient()
 		got := ""
-		if d.Verdict.Action == policy.Accept && ok {
-			got = m.ForwardPath()
+		if d.Verdict.Action == policy.Accept {
+			got = d.Recipient.ForwardPath()
 		}
 		if got != tc.want {
 			t.Errorf("%s from %s is for %q (%s), want %q", tc.to, tc.client, got, describe(d), tc.want)
 		}
 	}
 	d := engine(t, nil).Decide(t.Context(), policy.StageMail, facts(stranger, "", "<a@b.example>", ""))
-	if m, ok := d.Recipient(); ok {
-		t.Errorf("a decision about a sender has the recipient %v", m)
+	if d.Recipient != (smtp.Mailbox{}) {
+		t.Errorf("a decision about a sender has the recipient %v", d.Recipient)
 	}
 }
 
@@ -60,8 +60,8 @@ func TestDecisionRecipient(t *testing.T) {
 func TestRecipientWithoutMX(t *testing.T) {
 	p := engine(t, func(c *policy.Config) { c.Features.RelayBasedOnMX, c.Resolver = true, brokenDNS{} })
 	d := p.Decide(t.Context(), policy.StageRcpt, facts("192.168.5.7", "", "<a@b.example>", "<joe%far.example@other.example>"))
-	if m, ok := d.Recipient(); d.Verdict.Action != policy.Accept || !ok || m.ForwardPath() != "joe%far.example@other.example" {
-		t.Errorf("got %s for %v", describe(d), m)
+	if d.Verdict.Action != policy.Accept || d.Recipient.ForwardPath() != "joe%far.example@other.example" {
+		t.Errorf("got %s for %v", describe(d), d.Recipient)
 	}
 }
 

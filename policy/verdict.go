@@ -53,6 +53,13 @@ type Decision struct {
 	Verdict Verdict
 	Steps   []Step // in order; the last one decided
 
+	// Recipient is whom the recipient that was judged is for: routes through our own
+	// domains are followed, the domain is as the DNS has it, and an unqualified one is
+	// at this host. Whoever delivers mail has to deliver to this address and no other,
+	// since another reading of the same text was not judged. It is zero at other stages,
+	// and for an address that has no such reading.
+	Recipient smtp.Mailbox
+
 	inquiry *inquiry
 }
 
@@ -64,23 +71,6 @@ func (d *Decision) Release() {
 		d.inquiry.release()
 		d.inquiry = nil
 	}
-}
-
-// Recipient is whom the recipient that was judged is for: routes through our own
-// domains are followed, the domain is as the DNS has it, and an unqualified one is
-// at this host. Whoever delivers mail has to deliver to this address and no other,
-// since another reading of the same text was not judged. ok is false at other
-// stages, and for an address that has no such reading. Not to be used after Release.
-func (d *Decision) Recipient() (m smtp.Mailbox, ok bool) {
-	if d.Stage != StageRcpt || d.inquiry == nil || d.inquiry.recipient == nil {
-		return smtp.Mailbox{}, false
-	}
-	a := d.inquiry.recipient
-	m = smtp.Mailbox{Local: a.local, Domain: a.domain}
-	if m.Domain == "" {
-		m.Domain = d.inquiry.policy.host
-	}
-	return m, true
 }
 
 // By is the step that decided.

@@ -50,7 +50,7 @@ func (j *Judge) Ask(p Decider, at policy.Stage, f *policy.Facts, start time.Time
 	}
 	o := settle(d.Verdict)
 	if o.Refuse.IsZero() {
-		o.Recipient, _ = d.Recipient()
+		o.Recipient = d.Recipient
 	}
 	d.Release()
 	return o

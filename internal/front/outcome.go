@@ -11,7 +11,7 @@ type Outcome struct {
 	Discard    bool
 	Quarantine string // the reason; "" none
 
-	// Recipient is whom a recipient that passed is for (policy.Decision.Recipient).
+	// Recipient is whom a recipient that passed is for, see policy.Decision.
 	Recipient smtp.Mailbox
 }
 

@@ -25,7 +25,7 @@ func (e *Engine) IsLocal(ctx context.Context, domain string) (bool, error) {
 
 // LocalRecipient is the reply to a recipient whom the policy accepts, but for whom
 // this host takes no mail. It is zero for those whom it does, and for those in
-// other domains. to is the address that was judged (policy.Decision.Recipient).
+// other domains. to is the address that was judged (policy.Decision).
 func (e *Engine) LocalRecipient(ctx context.Context, to smtp.Mailbox) smtp.Reply {
 	s := e.current.Load()
 	local, err := s.policy.IsLocal(ctx, to.Domain)
