@@ -56,7 +56,7 @@ func TestScripts(t *testing.T) {
 		{"gone at MAIL", 1, join(hello, script{mail, bob, "< DATA"}), "Deferred 4.4.2 connection closed while waiting for the reply to MAIL"},
 		{"gone at RCPT", 1, join(hello, script{mail, bob, "< DATA", "> 250 ok", "close"}), "Deferred 4.4.2 connection closed while waiting for the reply to RCPT"},
 		{"gone at the end", 1, join(hello, begin, script{"*"}), "Deferred 4.4.2 connection closed while waiting for the reply to the end of the message, which may have been taken"},
-		{"junk", 1, join(hello, script{mail, bob, "< DATA", "> 250 ok", "> 550 5.1.1 caf\xe9 \x1b[31m\\"}), `Failed 5.1.1 550 5.1.1 caf\xe9 \x1b[31m\\`},
+		{"junk", 1, join(hello, script{mail, bob, "< DATA", "> 250 ok", "> 550 5.1.1 caf\xe9 \x1b[31m\\", "> 503 nobody"}), `Failed 5.1.1 550 5.1.1 caf\xe9 \x1b[31m\\`},
 		{"several lines", 1, join(hello, begin, script{"*", "> 554-5.7.0 one", "> 554-5.7.0 two", "> 554 5.7.0 three"}), "Failed 5.7.0 554 5.7.0 one; two; three"},
 		{"two codes", 1, join(hello, begin, script{"*", "> 554-one", "> 250 two"}), "Deferred 4.5.0 instead of the reply to the end of the message, which may have been taken: protocol error: 250 two"},
 		{"replies for ever", 1, join(hello, begin, script{"*", "more 250-again"}), "Deferred 4.5.0 instead of the reply to the end of the message, which may have been taken: protocol error: a reply of more than 100 lines"},
