@@ -80,7 +80,8 @@ type Config struct {
 	Queued func(*spool.Message)
 
 	// LocalRecipient, if set, is asked about each recipient that the policy has let
-	// pass; a reply that is not zero refuses it. It must return soon after ctx is done.
+	// pass, by the address that it understood (policy.Decision); a reply that is not zero
+	// refuses it. It must return soon after ctx is done.
 	LocalRecipient func(ctx context.Context, to smtp.Mailbox) smtp.Reply
 
 	// BareNewline, if set, says what is done with the bare CR and LF of a client.

@@ -26,7 +26,14 @@ type script struct {
 }
 
 func (s script) Decide(_ context.Context, at policy.Stage, f *policy.Facts) policy.Decision {
-	return policy.Decision{Stage: at, Verdict: s.verdict(at, f)}
+	d := policy.Decision{Stage: at, Verdict: s.verdict(at, f)}
+	if at == policy.StageRcpt {
+		d.Recipient = smtp.ParseMailbox(f.Rcpt.Recipient.Text(), smtp.Syntax{})
+		if d.Recipient.Domain == "" {
+			d.Recipient.Domain = "mx.example.com"
+		}
+	}
+	return d
 }
 
 func (s script) GreetPause(context.Context, *policy.Facts) time.Duration { return s.pause }

@@ -52,6 +52,7 @@ func (s *session) judgeClient(named bool) bool {
 	s.client = front.Outcome{Refuse: front.InternalFault()}
 	cfg, c := &s.server.cfg, &s.facts.Conn
 	s.policy = cfg.Policy()
+	c.Routes = true // the next hop may follow what is in a local part, and it trusts us
 	s.facts.Memory = &s.memory
 	s.mode = Reject
 	if cfg.BareNewline != nil && c.Addr.IsValid() {

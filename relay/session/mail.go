@@ -176,26 +176,36 @@ func (s *session) recipient(to smtp.Path) {
 	s.facts.Rcpt = policy.Rcpt{}
 	refuse := out.Refuse
 	if refuse.IsZero() {
-		refuse = s.askLocal(to)
+		refuse = s.askAddress(out.Recipient)
 	}
 	if !refuse.IsZero() {
 		s.refuseFor(refuse, to.Raw())
 		return
 	}
 	s.tx.result.Merge(out)
-	s.tx.add(to.Address())
+	s.tx.add(out.Recipient.ForwardPath())
 	s.say(250, "2.1.5", echo(to.Raw())+"... Recipient ok")
 }
 
-// askLocal asks whether a local recipient exists.
-func (s *session) askLocal(to smtp.Path) smtp.Reply {
+// askAddress asks about the address that the policy understood, which is the one that
+// the message goes to: whether it can be sent on, and whether a local one exists.
+func (s *session) askAddress(to smtp.Mailbox) smtp.Reply {
+	path := to.ForwardPath()
+	switch {
+	case to.Domain == "" || to.Local == "":
+		return front.InternalFault() // a policy that accepts must have understood it
+	case len(path) > smtp.MaxPath:
+		return smtp.MustReply(553, "5.1.1", "Address too long")
+	case smtp.IndexUnquoted(path, " <>,;\t") >= 0:
+		return smtp.MustReply(553, "5.1.2", "Invalid host name")
+	}
 	local := s.server.cfg.LocalRecipient
 	if local == nil {
 		return smtp.Reply{}
 	}
 	ctx, done := s.server.judge.Until(s.server.decideBy())
 	defer done()
-	return local(ctx, smtp.ParseMailbox(to.Text(), smtp.Syntax{}))
+	return local(ctx, to)
 }
 
 // add adds a recipient, once.
