@@ -23,7 +23,6 @@ var allowedImports = map[string][]string{
 	"internal/setup":    {"maps/ldap", "internal/lint", "internal/config", "milter", "maps", "policy", "policy/dnsbl", "internal/dns", "internal/smtp"},
 	"milter":            {"policy", "internal/clients", "internal/smtp"},
 	"relay/spool":       {},
-	"relay/spool":       {"internal/smtp"},
 	"relay/deliver":     {"relay/spool", "internal/smtp"},
 	"relay/queue":       {"relay/spool", "relay/deliver", "internal/smtp"},
 	"policy":            {"policy/dnsbl", "maps", "internal/dns", "internal/smtp"},
