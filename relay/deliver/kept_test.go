@@ -107,7 +107,7 @@ func TestManyRecipients(t *testing.T) {
 	s := serve(t, join(hello,
 		script{mail, rcpt(0), rcpt(1), rcpt(2), "< DATA", "> 250 ok", "> 250 ok", "> 550 no", "> 452 4.5.3 too many", "> 354 go"}, taken,
 		script{mail, rcpt(2), rcpt(3), rcpt(4), "< DATA", "> 250 ok", "> 250 ok", "> 452 4.5.3 too many", "> 250 ok", "> 354 go", "*", "> 554 spam"},
-		script{mail, rcpt(5), "< DATA", "> 250 ok", "> 250 ok", "> 354 go"}, taken))
+		script{"< RSET", mail, rcpt(5), "< DATA", "> 250 ok", "> 250 ok", "> 250 ok", "> 354 go"}, taken))
 	x := s.transport(func(config *Config) { config.MaxRecipients = 3 })
 	m := message()
 	for i := range 6 {

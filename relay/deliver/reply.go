@@ -117,7 +117,7 @@ func (r *reply) problem() *problem {
 	case 4:
 		return &problem{status: r.enhanced, text: r.String()}
 	}
-	return &problem{status: statusProtocol, text: "unexpected reply: " + cut(r.String())}
+	return &problem{status: statusProtocol, text: cut("unexpected reply: " + r.String())}
 }
 
 func (r *reply) ok() bool { return r.code/100 == 2 }

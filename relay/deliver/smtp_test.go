@@ -48,6 +48,7 @@ func TestScripts(t *testing.T) {
 		{"354, then 4xx", 1, join(hello, begin, script{"*", "> 452 4.3.1 full"}), "Deferred 4.3.1 452 4.3.1 full"},
 		{"354, then 5xx", 1, join(hello, begin, script{"*", "> 554 5.7.0 spam"}), "Failed 5.7.0 554 5.7.0 spam"},
 		{"354, then 3xx", 1, join(hello, begin, script{"*", "> 354 more"}), "Deferred 4.5.0 unexpected reply: 354 more"},
+		{"354 at MAIL", 1, join(hello, script{mail, bob, "< DATA", "> 354 go"}), "Deferred 4.5.0 unexpected reply: 354 go"},
 		{"closing at MAIL", 1, join(hello, script{mail, "> 421 4.3.2 down"}), "Deferred 4.3.2 421 4.3.2 down"},
 		{"closing at RCPT", 2, join(hello, script{mail, "> 250 ok", "> 550 no bob", "> 421 4.3.2 down"}), "Failed  550 no bob\nDeferred 4.3.2 421 4.3.2 down"},
 		{"closing after RCPT", 2, join(hello, script{mail, "> 250 ok", "> 250 ok", "> 421 down"}), "Deferred  421 down\nDeferred  421 down"},

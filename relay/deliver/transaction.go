@@ -189,6 +189,10 @@ func (c *conn) answer(t *transaction, k int) *problem {
 		return p
 	}
 	t.heard = true
+	if c.reply.code/100 == 3 && k != t.stepData() {
+		c.broken = true // somebody is confused
+		return c.reply.problem()
+	}
 	switch r := &c.reply; k {
 	case stepReset:
 		if !r.ok() {
@@ -238,6 +242,7 @@ func (c *conn) dataAnswer(t *transaction) *problem {
 // recipient that was accepted (RFC 2033, 4.2). Without one the message may have been taken
 // all the same; but not to send it again could lose it.
 func (c *conn) fates(t *transaction, lmtp bool) *problem {
+	taken := true
 	for n, i := range t.accepted {
 		if n == 0 || lmtp {
 			if p := c.hear(stage{"the reply to the end of the message, which may have been taken", c.timeouts.End}); p != nil {
@@ -248,9 +253,11 @@ func (c *conn) fates(t *transaction, lmtp bool) *problem {
 			t.results[i] = Result{Outcome: Delivered, Status: c.reply.enhanced, Reply: c.reply.String(), Relay: c.relay}
 		} else {
 			t.results[i] = c.reply.problem().result(c.relay)
+			taken = false
 		}
+		c.broken = c.broken || c.reply.code/100 == 3
 	}
-	c.dirty = false
+	c.dirty = !taken
 	if c.in.Buffered() > 0 {
 		c.broken = true // replies to nothing
 	}

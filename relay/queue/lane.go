@@ -68,14 +68,14 @@ func (l *lane) waiting() int { return len(l.jobs) - l.head }
 func (l *lane) push(j job) {
 	now := time.Now()
 	l.mu.Lock()
-	down := l.failures > 0 && now.Before(l.until)
-	if down && j.round.parts > 1 {
+	paused := l.failures > 0 && now.Before(l.until)
+	if paused && j.round.parts > 1 {
 		until, reason := l.until, l.reason
 		l.mu.Unlock()
 		l.q.postpone(j, until, l.String(), reason)
 		return
 	}
-	if down || l.waiting() > longLane {
+	if paused || l.waiting() > longLane {
 		j.round.forget()
 	}
 	l.jobs = append(l.jobs, j)
@@ -97,8 +97,8 @@ func (l *lane) work() {
 		if !ok {
 			return
 		}
-		down, reason := l.q.attempt(l, j)
-		l.settle(probe, down, reason)
+		state, reason := l.q.attempt(l, j)
+		l.settle(probe, state, reason)
 	}
 }
 
@@ -132,36 +132,56 @@ func (l *lane) ready() bool {
 	return l.failures == 0 || !l.probing && !time.Now().Before(l.until)
 }
 
+// reach is what an attempt tells of its destination.
+type reach uint8
+
+const (
+	unknown reach = iota // it was not asked
+	up
+	down
+)
+
 // settle learns from an attempt whether the destination is up. While it is down, only the
 // probe counts: what began before can tell nothing new.
-func (l *lane) settle(probe, down bool, reason string) {
+func (l *lane) settle(probe bool, state reach, reason string) {
 	l.mu.Lock()
-	if l.failures > 0 && !probe || l.failures == 0 && !down {
-		l.mu.Unlock()
-		return
+	if probe {
+		l.probing = false
 	}
-	l.probing = false
-	if !down {
+	switch {
+	case l.failures > 0 && !probe, l.failures == 0 && state != down:
+		l.mu.Unlock()
+	case state == unknown:
+		l.cond.Signal() // another one is the probe
+		l.mu.Unlock()
+	case state == up:
 		l.failures = 0
 		l.cond.Broadcast()
-		l.q.config.Log.Info("destination is up again", "destination", l.String(), "down", time.Since(l.since).Round(time.Second), "waiting", l.waiting())
+		since, waiting := l.since, l.waiting()
 		l.mu.Unlock()
-		return
+		l.q.config.Log.Info("destination is up again", "destination", l.String(), "down", time.Since(since).Round(time.Second), "waiting", waiting)
+	default:
+		l.pause(reason)
 	}
+}
+
+// pause leaves the destination alone for a while. It is called with l.mu held, and
+// lets it go.
+func (l *lane) pause(reason string) {
 	now := time.Now()
 	if l.failures++; l.failures == 1 {
 		l.since = now
 	}
-	pause := l.q.config.Pause(l.failures)
-	l.until, l.reason = now.Add(pause), reason
+	failures, pause := l.failures, l.q.config.Pause(l.failures)
+	until := now.Add(pause)
+	l.until, l.reason = until, reason
 	if l.timer != nil {
 		l.timer.Stop()
 	}
 	l.timer = time.AfterFunc(pause, l.stir)
-	gone := l.sift(now)
-	l.q.config.Log.Warn("destination is down", "destination", l.String(), "reason", reason, "failures", l.failures, "pause", pause.Round(time.Millisecond), "waiting", l.waiting())
-	until := l.until
+	gone, waiting := l.sift(now), l.waiting()
 	l.mu.Unlock()
+	l.q.config.Log.Warn("destination is down", "destination", l.String(), "reason", reason, "failures", failures, "pause", pause.Round(time.Millisecond), "waiting", waiting)
 	for _, j := range gone {
 		l.q.postpone(j, until, l.String(), reason)
 	}

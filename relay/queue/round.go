@@ -144,9 +144,9 @@ type work struct {
 
 func (w work) Envelope() spool.Envelope { return *w.env }
 
-// attempt makes one attempt and writes down what it came to. down tells that the
-// destination could not be reached.
-func (q *Queue) attempt(l *lane, j job) (down bool, reason string) {
+// attempt makes one attempt, writes down what it came to, and says what it tells of the
+// destination.
+func (q *Queue) attempt(l *lane, j job) (state reach, reason string) {
 	q.active.Add(1)
 	defer q.active.Add(-1)
 	begun := time.Now()
@@ -154,16 +154,19 @@ func (q *Queue) attempt(l *lane, j job) (down bool, reason string) {
 	if err != nil {
 		q.config.Log.Error("cannot read an envelope", "queue", j.round.entry.m.ID(), "error", err)
 		q.postpone(j, begun.Add(q.config.Schedule(1)), l.String(), "cannot read the envelope")
-		return false, ""
+		return unknown, ""
 	}
 	results := q.deliverTo(l.route.Transport, work{j.round.entry.m, env}, j.to)
 	for i := range results {
-		if results[i].Down {
-			down, reason = true, results[i].Reply
+		switch {
+		case results[i].Down:
+			state, reason = down, results[i].Reply
+		case results[i].Relay != "" && state == unknown:
+			state = up
 		}
 	}
 	q.ended(j, env, results, time.Since(begun))
-	return down, reason
+	return state, reason
 }
 
 // deliverTo is the transport's Deliver, whose panic costs one attempt.
