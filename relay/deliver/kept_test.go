@@ -122,26 +122,35 @@ func TestManyRecipients(t *testing.T) {
 // TestNeeds: what the message needs and the server does not offer fails before anything
 // is sent.
 func TestNeeds(t *testing.T) {
+	plain := join(slow, script{"< MAIL FROM:<alice@example.com>", "> 250 ok", bob, "> 250 ok", "< DATA", "> 354 go"}, taken)
 	for name, c := range map[string]struct {
 		server script
 		change func(*memory)
 		want   string
 	}{
 		"8-bit": {join(hello, script{mail + " BODY=8BITMIME"}, begin[1:], taken), func(m *memory) { m.env.EightBit = true }, "Sent 2.0.0 250 2.0.0 taken"},
-		"8-bit, not offered": {slow, func(m *memory) { m.env.EightBit = true },
+		"8-bit, not offered": {slow, func(m *memory) {
+			m.env.EightBit, m.body = true, "Subject: x\r\n\r\n"+strings.Repeat("x", 2*chunk)+"\xe9\r\n"
+		},
 			"Failed 5.6.3 the next hop does not offer 8BITMIME, which this message needs"},
 		"UTF-8": {join(hello, script{mail + " SMTPUTF8", "< RCPT TO:<bób@example.net>"}, begin[2:], taken), func(m *memory) {
 			m.env.UTF8 = true
 			m.env.Recipients[0].Address = "bób@example.net"
 		}, "Sent 2.0.0 250 2.0.0 taken"},
-		"UTF-8, not offered":     {slow, func(m *memory) { m.env.UTF8 = true }, "Failed 5.6.7 the next hop does not offer SMTPUTF8, which this message needs"},
-		"UTF-8, not asked for":   {nil, func(m *memory) { m.env.Recipients[0].Address = "bób@example.net" }, "Failed 5.6.7 the address is not ASCII, and the message does not ask for SMTPUTF8"},
-		"too big":                {hello, func(m *memory) { m.body = strings.Repeat("x", 1000001) }, "Failed 5.3.4 the message of 1000001 bytes exceeds the 1000000 that the next hop takes"},
-		"null sender":            {join(hello, script{"< MAIL FROM:<> SIZE=26"}, begin[1:], taken), func(m *memory) { m.env.Sender = "" }, "Sent 2.0.0 250 2.0.0 taken"},
-		"a command in it":        {nil, func(m *memory) { m.env.Recipients[0].Address = "x\r\nDATA" }, "Failed 5.1.3 the address has a control character"},
-		"a command in the other": {nil, func(m *memory) { m.env.Sender = "x\nRSET" }, "Failed 5.1.7 the address has a control character"},
-		"a parameter in it":      {nil, func(m *memory) { m.env.Sender = "x> SIZE=1" }, "Failed 5.1.7 the address cannot be sent"},
-		"no canonical line":      {hello, func(m *memory) { m.body = "a\r\n.\nb\r\n" }, "Failed 5.6.0 " + errLoneCRLF.Error()},
+		"8-bit, declared only": {plain, func(m *memory) { m.env.EightBit = true }, "Sent 2.0.0 250 2.0.0 taken"},
+		"UTF-8, declared only": {plain, func(m *memory) { m.env.UTF8 = true }, "Sent 2.0.0 250 2.0.0 taken"},
+		"UTF-8 address, not offered": {slow, func(m *memory) { m.env.UTF8, m.env.Recipients[0].Address = true, "bób@example.net" },
+			"Failed 5.6.7 the next hop does not offer SMTPUTF8, which this message needs"},
+		"UTF-8 in the text only, not offered": {slow, func(m *memory) { m.env.EightBit, m.env.UTF8, m.body = true, true, "Subject: x\r\n\r\n\xc3\xa9\r\n" },
+			"Failed 5.6.3 the next hop does not offer 8BITMIME, which this message needs"},
+		"UTF-8 in the header, not offered": {slow, func(m *memory) { m.env.UTF8, m.body = true, "Subject: \xc3\xa9\r\n\r\nx\r\n" }, "Failed 5.6.7 the next hop does not offer SMTPUTF8, which this message needs"},
+		"UTF-8, not asked for":             {nil, func(m *memory) { m.env.Recipients[0].Address = "bób@example.net" }, "Failed 5.6.7 the address is not ASCII, and the message does not ask for SMTPUTF8"},
+		"too big":                          {hello, func(m *memory) { m.body = strings.Repeat("x", 1000001) }, "Failed 5.3.4 the message of 1000001 bytes exceeds the 1000000 that the next hop takes"},
+		"null sender":                      {join(hello, script{"< MAIL FROM:<> SIZE=26"}, begin[1:], taken), func(m *memory) { m.env.Sender = "" }, "Sent 2.0.0 250 2.0.0 taken"},
+		"a command in it":                  {nil, func(m *memory) { m.env.Recipients[0].Address = "x\r\nDATA" }, "Failed 5.1.3 the address has a control character"},
+		"a command in the other":           {nil, func(m *memory) { m.env.Sender = "x\nRSET" }, "Failed 5.1.7 the address has a control character"},
+		"a parameter in it":                {nil, func(m *memory) { m.env.Sender = "x> SIZE=1" }, "Failed 5.1.7 the address cannot be sent"},
+		"no canonical line":                {hello, func(m *memory) { m.body = "a\r\n.\nb\r\n" }, "Failed 5.6.0 " + errLoneCRLF.Error()},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -40,9 +40,6 @@ type transaction struct {
 // problem, which is then that of all who have none.
 func (c *conn) run(ctx context.Context, t *transaction, lmtp bool) *problem {
 	defer c.guard(ctx)()
-	if p := c.fits(t); p != nil {
-		return p
-	}
 	body, err := t.message.Open()
 	if err != nil {
 		return spoolProblem(err)
@@ -50,6 +47,9 @@ func (c *conn) run(ctx context.Context, t *transaction, lmtp bool) *problem {
 	defer body.Close()
 	b := bufferPool.Get().(*buffers)
 	defer bufferPool.Put(b)
+	if p := c.fits(t, body, b); p != nil {
+		return p
+	}
 	d := data{from: body, buffers: b}
 	// The beginning is read first: what cannot be read need not be announced.
 	if err := d.next(); err != nil {
@@ -71,15 +71,26 @@ func (c *conn) run(ctx context.Context, t *transaction, lmtp bool) *problem {
 	return c.fates(t, lmtp)
 }
 
-// fits says what the server lacks for the message.
-func (c *conn) fits(t *transaction) *problem {
-	switch size := t.message.Size(); {
-	case t.env.EightBit && !c.can.eightBit:
-		return &problem{outcome: Failed, status: statusConversion, text: "the next hop does not offer 8BITMIME, which this message needs"}
-	case t.env.UTF8 && !c.can.utf8:
-		return &problem{outcome: Failed, status: statusNonASCII, text: "the next hop does not offer SMTPUTF8, which this message needs"}
-	case c.can.maxSize > 0 && size > c.can.maxSize:
+// fits says what the server lacks for the message. Body is left at its beginning.
+func (c *conn) fits(t *transaction, body io.ReadSeeker, b *buffers) *problem {
+	if size := t.message.Size(); c.can.maxSize > 0 && size > c.can.maxSize {
 		return &problem{outcome: Failed, status: statusTooBig, text: "the message of " + strconv.FormatInt(size, 10) + " bytes exceeds the " + strconv.FormatInt(c.can.maxSize, 10) + " that the next hop takes"}
+	}
+	lacksEightBit, lacksUTF8 := c.lacks(t)
+	if !lacksEightBit && !lacksUTF8 {
+		return nil
+	}
+	needsEightBit, needsUTF8, err := t.needs(body, b)
+	if err == nil {
+		_, err = body.Seek(0, io.SeekStart)
+	}
+	switch {
+	case err != nil:
+		return spoolProblem(err)
+	case lacksUTF8 && needsUTF8:
+		return &problem{outcome: Failed, status: statusNonASCII, text: "the next hop does not offer SMTPUTF8, which this message needs"}
+	case lacksEightBit && needsEightBit:
+		return &problem{outcome: Failed, status: statusConversion, text: "the next hop does not offer 8BITMIME, which this message needs"}
 	}
 	return nil
 }
@@ -154,10 +165,10 @@ func (c *conn) command(t *transaction, k int) {
 		if c.can.size {
 			c.out = strconv.AppendInt(append(c.out, " SIZE="...), t.message.Size(), 10)
 		}
-		if t.env.EightBit {
+		if t.env.EightBit && c.can.eightBit {
 			c.out = append(c.out, " BODY=8BITMIME"...)
 		}
-		if t.env.UTF8 {
+		if t.env.UTF8 && c.can.utf8 {
 			c.out = append(c.out, " SMTPUTF8"...)
 		}
 	case t.stepData():
