@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"fmt"
 	"io"
@@ -31,7 +32,7 @@ func TestRelays(t *testing.T) {
 	if m.from != "me@example.com" || len(m.to) != 2 {
 		t.Errorf("it came from %s for %v", m.from, m.to)
 	}
-	if !strings.HasPrefix(m.text, "Received: from ") || !strings.Contains(m.text, " by mx.example.com") || !strings.HasSuffix(m.text, "\r\n"+text) {
+	if !strings.HasPrefix(m.text, "Received: from ") || !strings.Contains(m.text, "\tby mx.example.com with ") || !strings.HasSuffix(m.text, "\r\n"+text) {
 		t.Errorf("the smart host has\n%s", m.text)
 	}
 	s.eventually("the queue is empty", func() bool { return s.status().Messages == 0 })
@@ -324,5 +325,74 @@ func TestManyClients(t *testing.T) {
 				t.Errorf("%s has %d messages", to, len(s.smart.mail(to)))
 			}
 		}
+	}
+}
+
+// TestProxy: a load balancer tells who the client is, and nobody else may.
+func TestProxy(t *testing.T) {
+	s := newSite(t)
+	s.write("gatepost.toml", strings.Replace(siteConfig, "xclient =", "proxy_protocol =", 1))
+	s.start()
+	nc, err := net.Dial("tcp", s.address())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	c := &client{t: t, Conn: nc, in: bufio.NewReader(nc)}
+	c.expect("220 ", "PROXY TCP4 "+trusted+" 192.0.2.1 40000 25")
+	c.expect("250", "EHLO client.example")
+	c.expect("550 5.7.0 ", "XCLIENT ADDR=192.0.2.8")
+	if got := c.message("me@a.example", "<a@elsewhere.example>"); got[0] != '2' {
+		t.Errorf("a message through the proxy is answered %q", got)
+	}
+}
+
+// TestBareNewline: refused, or made CRLF for the networks that are named; never passed on.
+func TestBareNewline(t *testing.T) {
+	s := newSite(t)
+	s.relay(`normalize_bare_newline = "192.0.2.0/24"`)
+	s.write("access", siteAccess+"Connect:203.0.113\tRELAY\n")
+	s.start()
+	send := func(client string) string {
+		c := s.from(client)
+		c.expect("250 ", "MAIL FROM:<me@a.example>")
+		c.expect("250 ", "RCPT TO:<a@elsewhere.example>")
+		c.expect("354 ", "DATA")
+		return c.say("Subject: x\n\none\n.\ntwo\r\n.")
+	}
+	if got := send(stranger); got[0] != '5' {
+		t.Errorf("a bare newline is answered %q", got)
+	}
+	if got := send(trusted); got[0] != '2' {
+		t.Errorf("a bare newline of a network that may is answered %q", got)
+	}
+	s.eventually("it is delivered", func() bool { return len(s.smart.mail("a@elsewhere.example")) == 1 })
+	if got := s.smart.mail("a@elsewhere.example")[0].text; !strings.HasSuffix(got, "\r\nSubject: x\r\n\r\none\r\n.\r\ntwo\r\n") {
+		t.Errorf("what arrives is %q", got)
+	}
+}
+
+func TestLimits(t *testing.T) {
+	s := newSite(t)
+	s.relay("max_message_size = \"64 KiB\"\nmax_connections_per_client = 1\nmax_hops = 2\nmax_errors = 2")
+	s.start()
+	c := s.from(trusted)
+	c.expect("552 5.3.4 ", "MAIL FROM:<me@a.example> SIZE=65537")
+	c.expect("250 ", "MAIL FROM:<me@a.example>")
+	c.expect("250 ", "RCPT TO:<a@elsewhere.example>")
+	c.expect("354 ", "DATA")
+	c.expect("552 5.3.4 ", strings.Repeat(strings.Repeat("x", 62)+"\r\n", 1025)+".")
+	c.expect("250 ", "MAIL FROM:<me@a.example>")
+	c.expect("250 ", "RCPT TO:<a@elsewhere.example>")
+	c.expect("354 ", "DATA")
+	c.expect("554 5.4.6 ", strings.Repeat("Received: from a by b; now\r\n", 3)+"\r\nx\r\n.")
+	for range 3 { // max_errors of them are answered
+		c.say("JUNK")
+	}
+	if got := c.say("NOOP"); strings.HasPrefix(got, "250") {
+		t.Errorf("after too many errors NOOP is answered %q", got)
+	}
+	if len(s.smart.got) > 0 {
+		t.Errorf("the smart host has %v", s.smart.got)
 	}
 }
