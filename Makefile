@@ -6,7 +6,7 @@
 GO          ?= go
 STATICCHECK ?= honnef.co/go/tools/cmd/staticcheck@v0.7.0
 VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
-PROGRAMS    := gatepost-milter gatepost
+PROGRAMS    := gatepost-milter gatepost-relay gatepost
 
 .PHONY: build run test check fuzz bench bench-dns integration differential clean FORCE
 

@@ -14,16 +14,20 @@ import (
 // allowedImports says which packages of ours each package may import, besides
 // its own subfolders: knowledge flows one way.
 var allowedImports = map[string][]string{
-	"cmd":               {"internal/program", "internal/makemap", "internal/explain", "internal/scenario", "internal/setup", "internal/lint", "internal/clients", "internal/config", "milter", "maps", "policy", "internal/dns", "internal/smtp"},
+	"cmd":               {"internal/program", "internal/daemon", "internal/front", "internal/listen", "internal/makemap", "internal/explain", "internal/scenario", "internal/setup", "internal/lint", "internal/clients", "internal/config", "milter", "relay/spool", "relay/session", "relay/deliver", "relay/queue", "maps", "policy", "internal/dns", "internal/smtp"},
 	"internal/program":  {"internal/config"},
+	"internal/daemon":   {"internal/config", "internal/listen", "internal/program", "internal/setup"},
+	"internal/listen":   {},
 	"internal/makemap":  {"maps/bdb", "maps/cdb"},
 	"internal/scenario": {"internal/setup", "internal/config", "maps", "policy", "internal/dns", "internal/dns/dnsfake", "internal/smtp"},
 	"internal/lint":     {"internal/config", "maps", "policy", "policy/dnsbl", "internal/dns", "internal/smtp"},
 	"internal/explain":  {"maps", "policy", "internal/dns", "internal/smtp"},
-	"internal/setup":    {"maps/ldap", "internal/lint", "internal/config", "milter", "maps", "policy", "policy/dnsbl", "internal/dns", "internal/smtp"},
+	"internal/setup":    {"maps/ldap", "internal/lint", "internal/config", "maps", "policy", "policy/dnsbl", "internal/dns", "internal/smtp"},
 	"milter":            {"policy", "internal/front", "internal/clients", "internal/smtp"},
 	"internal/front":    {"policy", "internal/smtp"},
 	"relay/session":     {"policy", "internal/front", "internal/clients", "internal/smtp", "relay/spool"},
+	"relay/deliver":     {"internal/smtp", "relay/spool"},
+	"relay/queue":       {"internal/smtp", "relay/spool", "relay/deliver"},
 	"relay/spool":       {},
 	"policy":            {"policy/dnsbl", "maps", "internal/dns", "internal/smtp"},
 	"policy/dnsbl":      {"internal/dns"},

@@ -8,6 +8,7 @@ import (
 	"net"
 	"testing"
 
+	"gatepost/internal/listen"
 	"gatepost/milter/miltertest"
 	"gatepost/policy"
 )
@@ -27,7 +28,7 @@ func BenchmarkSession(b *testing.B) {
 	} {
 		b.Run(bm.name, func(b *testing.B) {
 			addr := b.TempDir() + "/s"
-			ln, err := Listen("unix:"+addr, SocketOptions{})
+			ln, err := listen.Open("unix:"+addr, listen.SocketOptions{})
 			if err != nil {
 				b.Fatal(err)
 			}

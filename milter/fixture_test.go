@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"gatepost/internal/listen"
 	"gatepost/internal/smtp"
 	"gatepost/milter/miltertest"
 	"gatepost/policy"
@@ -77,7 +78,7 @@ type fixture struct {
 func start(t *testing.T, d Decider, change ...func(*Config)) *fixture {
 	t.Helper()
 	addr := filepath.Join(t.TempDir(), "s")
-	ln, err := Listen("unix:"+addr, SocketOptions{})
+	ln, err := listen.Open("unix:"+addr, listen.SocketOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,6 +15,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"gatepost/internal/listen"
 	"gatepost/milter/miltertest"
 	"gatepost/policy"
 )
@@ -163,7 +164,7 @@ func opError(e syscall.Errno) error {
 
 func TestAcceptErrors(t *testing.T) {
 	addr := t.TempDir() + "/s"
-	ln, err := Listen("unix:"+addr, SocketOptions{})
+	ln, err := listen.Open("unix:"+addr, listen.SocketOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -176,7 +177,7 @@ func TestAcceptErrors(t *testing.T) {
 }
 
 func TestAcceptErrorThatStays(t *testing.T) {
-	ln, err := Listen("unix:"+t.TempDir()+"/s", SocketOptions{})
+	ln, err := listen.Open("unix:"+t.TempDir()+"/s", listen.SocketOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -189,7 +190,7 @@ func TestAcceptErrorThatStays(t *testing.T) {
 
 func TestServeEndsWithItsContext(t *testing.T) {
 	addr := t.TempDir() + "/s"
-	ln, err := Listen("unix:"+addr, SocketOptions{})
+	ln, err := listen.Open("unix:"+addr, listen.SocketOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -213,7 +214,7 @@ func TestServeEndsWithItsContext(t *testing.T) {
 
 func TestSeveralListeners(t *testing.T) {
 	f := start(t, script(acceptAll))
-	ln, err := Listen("inet:0@127.0.0.1", SocketOptions{})
+	ln, err := listen.Open("inet:0@127.0.0.1", listen.SocketOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

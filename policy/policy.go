@@ -127,6 +127,13 @@ func New(c Config) (*Policy, error) {
 // has made.
 func (p *Policy) CountsClients() bool { return p.features.RateControl.On || p.features.ConnControl.On }
 
+// IsLocal tells whether a domain is one of this host's own (class w). An error
+// means that a table could not be asked.
+func (p *Policy) IsLocal(ctx context.Context, domain string) (bool, error) {
+	_, found, err := p.localNames.find(ctx, domain)
+	return found, err
+}
+
 // Decide answers what is to happen at a stage. It has no error result: a lookup
 // that could not be made becomes a verdict, in inquiry.run.
 func (p *Policy) Decide(ctx context.Context, at Stage, f *Facts) Decision {
@@ -142,5 +149,16 @@ func (p *Policy) Decide(ctx context.Context, at Stage, f *Facts) Decision {
 			break
 		}
 	}
-	return Decision{Stage: at, Verdict: verdict, Steps: q.steps, inquiry: q}
+	return Decision{Stage: at, Verdict: verdict, Steps: q.steps, Recipient: q.understood(), inquiry: q}
+}
+
+// understood is Decision.Recipient.
+func (q *inquiry) understood() smtp.Mailbox {
+	switch {
+	case q.recipient == nil:
+		return smtp.Mailbox{}
+	case q.recipient.domain == "":
+		return smtp.Mailbox{Local: q.recipient.local, Domain: q.policy.host}
+	}
+	return smtp.Mailbox{Local: q.recipient.local, Domain: q.recipient.domain}
 }

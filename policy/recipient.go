@@ -93,11 +93,10 @@ func recipientRouting(ctx context.Context, q *inquiry) (outcome, error) {
 		parse = q.canonAddr
 	}
 	a, err := parse(ctx, q.facts.Rcpt.Recipient.Text())
-	if err != nil {
-		return noOpinion, err
+	if a != nil {
+		q.recipient = a // also where it is not known whether the route goes on: a client that may relay passes
 	}
-	q.recipient = a
-	return noOpinion, nil
+	return noOpinion, err
 }
 
 // routingFault: it is not known whom the address is for. Where only the MX records

@@ -53,6 +53,13 @@ type Decision struct {
 	Verdict Verdict
 	Steps   []Step // in order; the last one decided
 
+	// Recipient is whom the recipient that was judged is for: routes through our own
+	// domains are followed, the domain is as the DNS has it, and an unqualified one is
+	// at this host. Whoever delivers mail has to deliver to this address and no other,
+	// since another reading of the same text was not judged. It is zero at other stages,
+	// and for an address that has no such reading.
+	Recipient smtp.Mailbox
+
 	inquiry *inquiry
 }
 

@@ -8,6 +8,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"gatepost/internal/config"
+	"gatepost/internal/daemon"
 	"gatepost/internal/program"
 )
 
@@ -31,9 +32,12 @@ func run(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Writ
 		if err := program.NoArguments(c); err != nil {
 			return err
 		}
-		d := daemon{stderr: stderr, signals: signals, listen: c.StringSlice("listen")}
-		d.load = func() (*config.Config, error) { return program.LoadConfig(c) }
-		return d.run(c.Context)
+		d := daemon.Daemon{
+			Name: programName, Version: version, Stderr: stderr, Signals: signals,
+			Load:  func() (*config.Config, error) { return program.LoadConfig(c) },
+			Front: &front{addresses: c.StringSlice("listen")},
+		}
+		return d.Run(c.Context)
 	}
 	return program.Run(ctx, app, args, stdout, stderr)
 }

@@ -26,7 +26,7 @@ const (
 func statusCommand(s streams) *cli.Command {
 	return &cli.Command{
 		Name:      "status",
-		Usage:     "show the policy, the tables and the DNS lists of the running daemon",
+		Usage:     "show the policy, the tables, the DNS lists and the queue of the running daemon",
 		UsageText: programName + " status [--config FILE] [--json]",
 		Description: "The daemon is asked at the admin.listen of the configuration. The exit code is 1 when a\n" +
 			"table or the configuration as it is now could not be taken over or a DNS list is parked,\n" +
@@ -143,7 +143,38 @@ func (s streams) printStatus(status *setup.Status, now time.Time) error {
 			fmt.Fprintf(s.out, "\n%s: %s (for %s)\n", program.Printable(t.Table), program.Printable(t.LastError), age(now, t.LastErrorAt))
 		}
 	}
-	return s.printLists(status.Lists, now)
+	if err := s.printLists(status.Lists, now); err != nil {
+		return err
+	}
+	return s.printRelay(status.Relay, now)
+}
+
+// printRelay shows the queue of gatepost-relay, and the messages that wait for somebody.
+func (s streams) printRelay(r *setup.RelayStatus, now time.Time) error {
+	if r == nil {
+		return nil
+	}
+	oldest := ""
+	if !r.Oldest.IsZero() {
+		oldest = ", the oldest for " + age(now, r.Oldest)
+	}
+	fmt.Fprintf(s.out, "\nqueue %s: %d messages, %d bytes%s\n", program.Printable(r.Spool), r.Messages, r.Bytes, oldest)
+	fmt.Fprintf(s.out, "being delivered %d, deferred %d, held %d; connections %d\n", r.Active, r.Deferred, r.Held, r.Connections)
+	fmt.Fprintf(s.out, "to %s; local mail: %s\n", program.Printable(r.NextHop), program.Printable(r.LocalMail))
+	for _, d := range r.Down {
+		fmt.Fprintf(s.out, "%s is down for %s: %s\n", program.Printable(d.NextHop), age(now, d.Since), program.Printable(d.Reason))
+	}
+	if len(r.Hold) == 0 {
+		return nil
+	}
+	fmt.Fprintln(s.out)
+	w := tabwriter.NewWriter(s.out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "HELD\tFOR\tBYTES\tFROM\tTO\tREASON")
+	for _, m := range r.Hold {
+		fmt.Fprintf(w, "%s\t%s\t%d\t<%s>\t%d\t%s\n", program.Printable(m.ID), age(now, m.Arrived), m.Size,
+			program.Printable(m.Sender), m.Recipients, program.Printable(m.Reason))
+	}
+	return w.Flush()
 }
 
 // printLists shows the DNS lists, and under them what is wrong with each.

@@ -47,7 +47,7 @@ func servedEngine(t *testing.T, dir string) (engine *setup.Engine, configFile st
 		t.Fatal(err)
 	}
 	mux := http.NewServeMux()
-	mux.Handle("GET /status", engine.StatusHandler("1.2.3"))
+	mux.Handle("GET /status", engine.StatusHandler("1.2.3", nil))
 	server := &http.Server{Handler: mux}
 	go server.Serve(ln)
 	t.Cleanup(func() { server.Close() })
@@ -151,5 +151,32 @@ func TestStatusOfLists(t *testing.T) {
 	if out, err = show(); err == nil || !regexp.MustCompile(`\ngood\.example +address +parked `).MatchString(out) ||
 		!regexp.MustCompile(`\n\ngood\.example is parked, mail passes it: it lists \\x1b\[2J127\.0\.0\.1 \(for 1m3\ds\)\n`).MatchString(out) {
 		t.Errorf("with a parked list status ended with %v and printed\n%s", err, out)
+	}
+}
+
+// TestStatusOfRelay shows the queue, and what the operator has to look at.
+func TestStatusOfRelay(t *testing.T) {
+	at := time.Now().Add(-90 * time.Second)
+	answer, err := json.Marshal(setup.Status{Version: "1", Since: at, Relay: &setup.RelayStatus{
+		Connections: 4, Messages: 12, Bytes: 3456, Active: 2, Deferred: 7, Held: 3, Oldest: at,
+		Spool: "/var/spool/gatepost", NextHop: "smtp.isp.example:587", LocalMail: "refuse",
+		Down: []setup.DownHop{{NextHop: "smtp.isp.example:587", Since: at, Reason: "cannot connect"}},
+		Hold: []setup.HeldMessage{{ID: "2K7X", Reason: "DNS \x1b[2J list", Arrived: at, Size: 99, Sender: "a@b.example", Recipients: 2}},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out strings.Builder
+	if err := (streams{out: &out}).status(answer, false); err != nil {
+		t.Errorf("status ended with %v", err)
+	}
+	for _, want := range []string{
+		`\nqueue /var/spool/gatepost: 12 messages, 3456 bytes, the oldest for 1m3\ds\n`,
+		`\nbeing delivered 2, deferred 7, held 3; connections 4\nto smtp\.isp\.example:587; local mail: refuse\nsmtp\.isp\.example:587 is down for 1m3\ds: cannot connect\n`,
+		`\nHELD +FOR +BYTES +FROM +TO +REASON\n2K7X +1m3\ds +99 +<a@b\.example> +2 +DNS \\x1b\[2J list\n$`,
+	} {
+		if !regexp.MustCompile(want).MatchString(out.String()) {
+			t.Errorf("status printed\n%s\nwithout %s", out.String(), want)
+		}
 	}
 }

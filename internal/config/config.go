@@ -17,6 +17,7 @@ type Config struct {
 	Features            Features
 	Messages            Messages
 	Milter              Milter
+	Relay               Relay
 	DNS                 DNS
 	Admin               Admin
 	Log                 Log
@@ -140,7 +141,8 @@ func Default() *Config {
 			MaxConnections: 4000,
 			SocketMode:     0o660,
 		},
-		DNS: DNS{CacheSize: 10000},
-		Log: Log{Level: "info", Format: "text", Output: "stderr"},
+		Relay: defaultRelay(),
+		DNS:   DNS{CacheSize: 10000},
+		Log:   Log{Level: "info", Format: "text", Output: "stderr"},
 	}
 }

@@ -100,6 +100,7 @@ output = "syslog"
 			Listen:  []string{"inet6:8891@[::1]", "unix:/run/gatepost/milter.sock", "inet:milter@localhost", "inet:8891"},
 			Timeout: 3 * time.Second, MaxConnections: 10, SocketOwner: "gatepost", SocketGroup: "smmsp", SocketMode: 0o666,
 		},
+		Relay: defaultRelay(),
 		DNS: DNS{
 			Servers: []string{"192.0.2.53:53", "[2001:db8::53]:5353"},
 			Timeout: 500 * time.Millisecond, Attempts: 3, Rotate: new(true), TCP: new(false), CacheSize: 5, ServeStale: 24 * time.Hour,
@@ -272,7 +273,7 @@ func TestFaults(t *testing.T) {
 		{"admin relative", "[admin]\nlisten = \"unix:x\"\n", `FILE:2: admin.listen is "unix:x", expected a path that begins with / after unix:`},
 		{"log level", "[log]\nlevel = \"loud\"\n", `FILE:2: log.level is "loud", expected "debug", "info", "warn" or "error"`},
 
-		{"relay section", "\n[relay]\nlisten = [\"127.0.0.1:25\"]\n", `FILE:2: relay is not supported by this version`},
+		{"section not yet", "\n[doctor]\nx = 1\n", `FILE:2: doctor is not supported by this version`},
 		{"list without zone", "[[dnsbl]]\nmessage = \"550 no\"\n", `FILE:1: dnsbl[0] has no zone, expected zone = "bl.example.net"`},
 		{"list zone", "[[dnsbl]]\nzone = \"a\"\n[[dnsbl]]\nzone = \"x y\"\n", `FILE:4: dnsbl[1].zone is "x y", expected a name such as "bl.example.net"`},
 		{"list key", "[[dnsbl]]\nzone = \"a\"\nmesage = \"x\"\n", `FILE:3: unknown key dnsbl[0].mesage, did you mean dnsbl.message?`},
@@ -375,7 +376,7 @@ func TestDeep(t *testing.T) {
 		{"brackets", "\na = " + strings.Repeat("[", 100_000), "f:2: not TOML: arrays and inline tables are nested more than"},
 		{"lists", "\na = " + strings.Repeat("[", 9000) + strings.Repeat("]", 9000), "f:2: unknown key a"},
 		{"dotted key", "\n" + strings.Repeat("a.", 100_000) + "a = 1\n", "f:2: unknown key a"},
-		{"reserved", "\nrelay." + strings.Repeat("a.", 100_000) + "a = 1\n", "f:2: relay is not supported"},
+		{"reserved", "\ndoctor." + strings.Repeat("a.", 100_000) + "a = 1\n", "f:2: doctor is not supported"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			start := time.Now()
@@ -393,6 +394,7 @@ func TestDeep(t *testing.T) {
 func FuzzLoad(f *testing.F) {
 	f.Add([]byte("host_name = \"mx.example.com\"\n[milter]\nlisten = [\"unix:/a\", 'inet:1@127.0.0.1']\n"))
 	f.Add([]byte("features.access_db = [\"skip\"]\nmilter = { listen = [ { a = [1] } ] }\n"))
+	f.Add([]byte("[relay]\nsmart_host = '[a]:5'\nlocal_mail = 'lmtp:unix:/x'\nxclient = ['10/8']\nmin_free = '1 KB'\nlocal_users = ['cdb:x']\n"))
 	f.Add([]byte("[[dnsbl]]\nzone='a'\n[[dnsbl]]\nzone='b'\n[dnsbl.x]\n\"\" = \"\"\"\n\"\"\"\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		c, err := Parse("f.toml", data)

@@ -13,7 +13,7 @@ import (
 // key is one key of a table: its name and how its value is read into the Config.
 type key struct {
 	name string
-	read func(c *Config, v value)
+	read func(c *Config, v value) // nil: it has a meaning, but not in this version
 }
 
 // sections are the tables of the file, [name], with their keys.
@@ -28,6 +28,7 @@ func sections() []struct {
 		{"tables", tableKeys()},
 		{"features", featureKeys()},
 		{"milter", milterKeys()},
+		{"relay", relayKeys()},
 		{"dns", dnsKeys()},
 		{"admin", []key{{"listen", readAdminListen}}},
 		{"log", logKeys()},
@@ -47,8 +48,8 @@ func topKeys() []key {
 		keys = append(keys, key{s.name, func(c *Config, v value) { v.r.table(c, v, s.keys) }})
 	}
 	keys = append(keys, key{"dnsbl", readLists}, key{"ldap", readLDAP})
-	for _, name := range []string{"relay", "import", "replay", "doctor"} {
-		keys = append(keys, notYet(name))
+	for _, name := range []string{"import", "replay", "doctor"} {
+		keys = append(keys, key{name, nil})
 	}
 	return keys
 }
@@ -62,7 +63,9 @@ func Keys() []string {
 			continue
 		}
 		for _, k := range s.keys {
-			names = append(names, join(s.name, k.name))
+			if k.read != nil {
+				names = append(names, join(s.name, k.name))
+			}
 		}
 	}
 	for _, f := range allFeatures() {
@@ -74,11 +77,6 @@ func Keys() []string {
 		names = append(names, join("dnsbl", k.name))
 	}
 	return names
-}
-
-// notYet is a key that has a meaning, but not in this version.
-func notYet(name string) key {
-	return key{name, func(_ *Config, v value) { v.r.fault(v.path, "%s is not supported by this version", v.path) }}
 }
 
 func milterKeys() []key {

@@ -126,6 +126,10 @@ func (r *reader) table(c *Config, v value, keys []key) {
 			r.fault(child.path, "unknown key %s%s", child.path, suggest(v.path, name))
 			continue
 		}
+		if keys[i].read == nil {
+			r.fault(child.path, "%s is not supported by this version", child.path)
+			continue
+		}
 		keys[i].read(c, child)
 	}
 }
@@ -149,6 +153,7 @@ func (r *reader) checkWhole(c *Config) {
 	}
 	r.checkDirectories(c)
 	r.checkLists(c)
+	r.checkRelay(c)
 }
 
 // checkWithoutAccess finds what makes no sense without the access table.

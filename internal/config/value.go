@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"math"
 	"net/netip"
 	"path/filepath"
 	"slices"
@@ -109,6 +110,61 @@ func (v value) duration(low, high time.Duration) (time.Duration, bool) {
 		return 0, false
 	}
 	return d, true
+}
+
+// size is a number of bytes: 52428800, "50 MiB", "500KB". KB, MB and GB are powers of
+// 1000, KiB, MiB and GiB of 1024.
+func (v value) size(low, high int64) (int64, bool) {
+	n, ok := v.v.(int64)
+	if s, isText := v.v.(string); isText {
+		n, ok = parseSize(s)
+	}
+	if !ok || n < low || n > high {
+		v.wrong("expected a size from %s to %s, such as \"50 MiB\" or \"500 KB\"", sizeText(low), sizeText(high))
+		return 0, false
+	}
+	return n, true
+}
+
+func parseSize(s string) (int64, bool) {
+	digits := len(s) - len(strings.TrimLeft(s, "0123456789"))
+	n, err := strconv.ParseInt(s[:digits], 10, 64)
+	unit := sizeUnit(strings.TrimPrefix(s[digits:], " "))
+	if err != nil || unit == 0 || n > math.MaxInt64/unit {
+		return 0, false
+	}
+	return n * unit, true
+}
+
+// sizeUnit is how many bytes a unit has; 0 for what is none.
+func sizeUnit(s string) int64 {
+	switch s {
+	case "", "B":
+		return 1
+	case "KB":
+		return 1e3
+	case "MB":
+		return 1e6
+	case "GB":
+		return 1e9
+	case "KiB":
+		return 1 << 10
+	case "MiB":
+		return 1 << 20
+	case "GiB":
+		return 1 << 30
+	}
+	return 0
+}
+
+// sizeText writes a size in the largest unit that divides it.
+func sizeText(n int64) string {
+	for _, unit := range []string{"GiB", "MiB", "KiB"} {
+		if n > 0 && n%sizeUnit(unit) == 0 {
+			return strconv.FormatInt(n/sizeUnit(unit), 10) + " " + unit
+		}
+	}
+	return strconv.FormatInt(n, 10) + " bytes"
 }
 
 // list is the elements of a list that is not empty; a lone string is a list of one.

@@ -48,8 +48,12 @@ func (j *Judge) Ask(p Decider, at policy.Stage, f *policy.Facts, start time.Time
 	if j.Observe != nil {
 		j.Observe(f, &d, time.Since(start))
 	}
+	o := settle(d.Verdict)
+	if o.Refuse.IsZero() {
+		o.Recipient = d.Recipient
+	}
 	d.Release()
-	return settle(d.Verdict)
+	return o
 }
 
 // Until returns a context for what is done towards a decision, ending at a time.

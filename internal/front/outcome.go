@@ -10,6 +10,9 @@ type Outcome struct {
 	Refuse     smtp.Reply // not zero: refused
 	Discard    bool
 	Quarantine string // the reason; "" none
+
+	// Recipient is whom a recipient that passed is for, see policy.Decision.
+	Recipient smtp.Mailbox
 }
 
 // Merge adds what a later decision says. The first reason stays.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"reflect"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -59,6 +60,9 @@ func (e *Engine) Tables() Tables { return e.current.Load().snapshots() }
 
 // Config is the configuration in force.
 func (e *Engine) Config() *config.Config { return e.current.Load().cfg }
+
+// HostName is this host's full name ($j).
+func (e *Engine) HostName() string { return e.current.Load().hostName }
 
 // Generation counts the policies that have been in force, from 1.
 func (e *Engine) Generation() uint64 { return e.current.Load().generation }
@@ -161,7 +165,8 @@ func (e *Engine) warnUnchangeable(cfg *config.Config) {
 		name    string
 		changed bool
 	}{
-		{"[milter]", !sameMilter(&old.Milter, &cfg.Milter)},
+		{"[milter]", !reflect.DeepEqual(old.Milter, cfg.Milter)},
+		{"[relay]", !sameRelay(old.Relay, cfg.Relay)},
 		{"[admin]", old.Admin != cfg.Admin},
 		{"log.format or log.output", old.Log.Format != cfg.Log.Format || old.Log.Output != cfg.Log.Output},
 	} {
@@ -169,4 +174,10 @@ func (e *Engine) warnUnchangeable(cfg *config.Config) {
 			e.log.Warn("a changed setting needs a restart to take effect", "setting", part.name)
 		}
 	}
+}
+
+// sameRelay compares what is in force until a restart.
+func sameRelay(a, b config.Relay) bool {
+	a.LocalUsers = b.LocalUsers
+	return reflect.DeepEqual(a, b)
 }

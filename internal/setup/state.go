@@ -22,6 +22,7 @@ type state struct {
 	trusted    *table   // nil unless it is used
 	spammers   *table   // nil unless it is named
 	virtual    *table   // nil unless it is named
+	users      *table   // whom local mail is taken for; nil unless it is named
 	always     maps.Map // what always belongs to class w
 	own        maps.Map // class m
 	hostName   string   // $j
@@ -150,5 +151,3 @@ func (s *state) configOver(t Tables) policy.Config {
 		Lists:    s.lists,
 	}
 }
-
-func sameMilter(a, b *config.Milter) bool { return reflect.DeepEqual(a, b) }

@@ -18,6 +18,46 @@ type Status struct {
 	Reload     bool          `json:"reload_failed"` // the last reload or edit could not be taken over
 	Tables     []TableStatus `json:"tables"`
 	Lists      []ListStatus  `json:"dns_lists"`
+	Relay      *RelayStatus  `json:"relay,omitempty"` // of gatepost-relay only
+}
+
+// RelayStatus is the state of the relay: its way in, and its queue.
+type RelayStatus struct {
+	Connections int    `json:"connections"` // of clients, open
+	Messages    int    `json:"messages"`    // in the queue
+	Bytes       int64  `json:"bytes"`       // of them
+	Active      int    `json:"active"`      // being delivered
+	Deferred    int    `json:"deferred"`    // waiting for another attempt
+	Held        int    `json:"held"`        // waiting for the operator
+	Free        int64  `json:"free_bytes"`  // on the spool's disk
+	Spool       string `json:"spool"`
+	NextHop     string `json:"smart_host"`
+	LocalMail   string `json:"local_mail"`
+
+	Oldest time.Time     `json:"oldest,omitzero"` // when the first message in the queue came
+	Hold   []HeldMessage `json:"held_messages"`   // the oldest ones, see MaxHeld
+	Down   []DownHop     `json:"down"`
+}
+
+// DownHop is a next hop that cannot be reached.
+type DownHop struct {
+	NextHop string    `json:"next_hop"`
+	Since   time.Time `json:"since"`
+	Until   time.Time `json:"next_try"`
+	Reason  string    `json:"reason"`
+}
+
+// MaxHeld is how many held messages a status names.
+const MaxHeld = 50
+
+// HeldMessage is a message that waits for the operator.
+type HeldMessage struct {
+	ID         string    `json:"id"`
+	Reason     string    `json:"reason"`
+	Arrived    time.Time `json:"arrived"`
+	Size       int64     `json:"bytes"`
+	Sender     string    `json:"sender"`
+	Recipients int       `json:"recipients"`
 }
 
 // ListStatus is the state of one DNS list.
@@ -76,11 +116,16 @@ func tableStatus(s maps.Status) TableStatus {
 	return out
 }
 
-// StatusHandler answers with the Status as JSON.
-func (e *Engine) StatusHandler(version string) http.Handler {
+// StatusHandler answers with the Status as JSON, to which add adds what a front
+// knows; nil adds nothing.
+func (e *Engine) StatusHandler(version string, add func(*Status)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		status := e.Status(version)
+		if add != nil {
+			add(&status)
+		}
 		w.Header().Set("Content-Type", "application/json")
 		// A client that is gone needs no answer.
-		_ = json.NewEncoder(w).Encode(e.Status(version))
+		_ = json.NewEncoder(w).Encode(status)
 	})
 }

@@ -68,6 +68,7 @@ func (s *state) openTables(old *state, log *slog.Logger) (err error) {
 		{&s.trusted, old.trusted, s.cfg.UsesTrusted(), tableSpec{"trusted", t.Trusted, maps.FormatAccess, policy.CheckTrusted}},
 		{&s.spammers, old.spammers, t.Spammers.Named, tableSpec{"spammers", t.Spammers, maps.FormatAccess, policy.CheckSpammers}},
 		{&s.virtual, old.virtual, t.VirtualHosts.Named, tableSpec{"virtual_hosts", t.VirtualHosts, maps.FormatClass, nil}},
+		{&s.users, old.users, s.cfg.Relay.LocalUsers.Named, tableSpec{"local_users", s.cfg.Relay.LocalUsers, maps.FormatClass, nil}},
 	} {
 		if !one.used {
 			continue
@@ -141,5 +142,5 @@ func directory(d config.LDAP, table, host string) (c ldap.Config) {
 
 // stores are all maps of all tables.
 func (s *state) stores() []maps.Store {
-	return slices.Concat(s.access.parts(), s.relay.parts(), s.local.parts(), s.trusted.parts(), s.spammers.parts(), s.virtual.parts())
+	return slices.Concat(s.access.parts(), s.relay.parts(), s.local.parts(), s.trusted.parts(), s.spammers.parts(), s.virtual.parts(), s.users.parts())
 }

@@ -1,4 +1,4 @@
-package milter
+package listen
 
 import (
 	"errors"
@@ -13,7 +13,7 @@ import (
 	"testing"
 )
 
-func TestParseListen(t *testing.T) {
+func TestParse(t *testing.T) {
 	tests := []struct {
 		in    string
 		want  Address
@@ -48,7 +48,7 @@ func TestParseListen(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.in, func(t *testing.T) {
-			got, err := ParseListen(tt.in)
+			got, err := Parse(tt.in)
 			if got != tt.want || tt.fault == "" && err != nil {
 				t.Errorf("got %+v, %v, want %+v", got, err, tt.want)
 			}
@@ -59,16 +59,28 @@ func TestParseListen(t *testing.T) {
 	}
 }
 
-func TestListenInet(t *testing.T) {
-	ln, err := Listen("inet:0@127.0.0.1", SocketOptions{})
+func TestOpenInet(t *testing.T) {
+	ln, err := Open("inet:0@127.0.0.1", SocketOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = ln.Close() }()
 	_, port, _ := net.SplitHostPort(ln.Addr().String())
-	_, err = Listen("inet:"+port+"@127.0.0.1", SocketOptions{})
+	_, err = Open("inet:"+port+"@127.0.0.1", SocketOptions{})
 	if want := "listen on inet:" + port + "@127.0.0.1: address already in use"; err == nil || err.Error() != want {
 		t.Errorf("a port in use: got %v, want %s", err, want)
+	}
+}
+
+func TestTCP(t *testing.T) {
+	ln, err := TCP("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = ln.Close() }()
+	addr := ln.Addr().String()
+	if _, err = TCP(addr); err == nil || err.Error() != "listen on "+addr+": address already in use" {
+		t.Errorf("a port in use: got %v", err)
 	}
 }
 
@@ -84,7 +96,7 @@ func TestSocketModeAndOwner(t *testing.T) {
 	}
 	for _, tt := range tests {
 		path := filepath.Join(t.TempDir(), "s")
-		ln, err := Listen("unix:"+path, tt.opt)
+		ln, err := Open("unix:"+path, tt.opt)
 		if err != nil {
 			t.Fatalf("%+v: %v", tt.opt, err)
 		}
@@ -112,7 +124,7 @@ func TestSocketModeAndOwner(t *testing.T) {
 func TestSocketOwnerUnknown(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")
 	for _, opt := range []SocketOptions{{Owner: "no-such-user-here"}, {Group: "no-such-group-here"}} {
-		_, err := Listen("unix:"+path, opt)
+		_, err := Open("unix:"+path, opt)
 		if err == nil || !strings.Contains(err.Error(), opt.Owner+opt.Group) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%+v: got %v, want an error that names it", opt, err)
 		}
@@ -145,7 +157,7 @@ func TestWhatIsAtThePath(t *testing.T) {
 		{"nothing", func(*testing.T, string) {}, ""},
 		{"stale socket", stale, ""},
 		{"socket of a running daemon", func(t *testing.T, path string) {
-			ln, err := Listen("unix:"+path, SocketOptions{})
+			ln, err := Open("unix:"+path, SocketOptions{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -173,7 +185,7 @@ func TestWhatIsAtThePath(t *testing.T) {
 			path := filepath.Join(dir, strconv.Itoa(i))
 			tt.put(t, path)
 			before, _ := os.Lstat(path)
-			ln, err := Listen("unix:"+path, SocketOptions{})
+			ln, err := Open("unix:"+path, SocketOptions{})
 			if tt.fault == "" {
 				if err != nil {
 					t.Fatal(err)
@@ -192,12 +204,12 @@ func TestWhatIsAtThePath(t *testing.T) {
 	}
 }
 
-func TestListenUnixFaults(t *testing.T) {
+func TestOpenUnixFaults(t *testing.T) {
 	for _, tt := range []struct{ path, fault string }{
 		{"/nonexistent/dir/s", "no such file or directory"},
 		{"/" + strings.Repeat("x", 200), "at most 107"},
 	} {
-		_, err := Listen("unix:"+tt.path, SocketOptions{})
+		_, err := Open("unix:"+tt.path, SocketOptions{})
 		if err == nil || !strings.Contains(err.Error(), tt.fault) {
 			t.Errorf("%s: got %v, want %q", tt.path, err, tt.fault)
 		}
@@ -207,14 +219,14 @@ func TestListenUnixFaults(t *testing.T) {
 // A daemon that was stopped must not remove the socket of the one that took its place.
 func TestCloseLeavesASuccessorsSocket(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")
-	old, err := Listen("unix:"+path, SocketOptions{})
+	old, err := Open("unix:"+path, SocketOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Rename(path, path+".old"); err != nil {
 		t.Fatal(err)
 	}
-	next, err := Listen("unix:"+path, SocketOptions{})
+	next, err := Open("unix:"+path, SocketOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -247,9 +259,9 @@ func TestBoundSocketTakesNoConnection(t *testing.T) {
 
 // systemd passes sockets from descriptor 3 on, to a process whose number it
 // names: the test runs itself again, by a shell that knows that number.
-func TestSystemdListeners(t *testing.T) {
+func TestSystemd(t *testing.T) {
 	if os.Getenv("GATEPOST_TEST_SYSTEMD") != "" {
-		reportSystemdListeners()
+		reportSystemd()
 		return
 	}
 	ln, err := net.ListenUnix("unix", &net.UnixAddr{Name: filepath.Join(t.TempDir(), "s")})
@@ -275,7 +287,7 @@ func TestSystemdListeners(t *testing.T) {
 		{"one that is no socket", []*os.File{socket, plain}, "0 listeners, error sockets from systemd: number 2 is not a listening stream socket"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			cmd := exec.Command("/bin/sh", "-c", `LISTEN_PID=$$ exec "$0" -test.run '^TestSystemdListeners$'`, os.Args[0])
+			cmd := exec.Command("/bin/sh", "-c", `LISTEN_PID=$$ exec "$0" -test.run '^TestSystemd$'`, os.Args[0])
 			cmd.Env = append(os.Environ(), "GATEPOST_TEST_SYSTEMD=1", "LISTEN_FDS="+strconv.Itoa(len(tt.files)))
 			cmd.ExtraFiles = tt.files
 			out, err := cmd.CombinedOutput()
@@ -286,8 +298,8 @@ func TestSystemdListeners(t *testing.T) {
 	}
 }
 
-func reportSystemdListeners() {
-	lns, err := SystemdListeners()
+func reportSystemd() {
+	lns, err := Systemd()
 	report := "error <nil>"
 	if err != nil {
 		report = "error " + err.Error()

@@ -1,4 +1,6 @@
-package milter
+// Package listen opens the sockets that daemons take connections from: in the
+// socket syntax of sendmail, or passed by systemd.
+package listen
 
 import (
 	"context"
@@ -27,22 +29,22 @@ type Address struct {
 	Addr    string // host:port, or the path of the socket
 }
 
-// ParseListen reads an address in sendmail's socket syntax:
+// Parse reads an address in sendmail's socket syntax:
 //
 //	inet:8891@127.0.0.1    inet6:8891@[::1]    inet:8891 (all IPv4 addresses)
 //	unix:/run/gatepost/milter.sock             local:/run/gatepost/milter.sock
 //
 // As with libmilter the port may be a service name, the host a name, and no host
 // means all addresses of the family. Port 0 lets the system choose.
-func ParseListen(s string) (Address, error) {
+func Parse(s string) (Address, error) {
 	kind, rest, ok := strings.Cut(s, ":")
 	if !ok {
-		return Address{}, badListen(s, "expected inet:PORT@HOST, inet6:PORT@HOST or unix:/PATH")
+		return Address{}, badAddress(s, "expected inet:PORT@HOST, inet6:PORT@HOST or unix:/PATH")
 	}
 	switch kind {
 	case "unix", "local":
 		if !strings.HasPrefix(rest, "/") {
-			return Address{}, badListen(s, "the path of the socket must begin with /")
+			return Address{}, badAddress(s, "the path of the socket must begin with /")
 		}
 		return Address{Network: "unix", Addr: rest}, nil
 	case "inet":
@@ -50,40 +52,40 @@ func ParseListen(s string) (Address, error) {
 	case "inet6":
 		return parseInet(s, "tcp6", rest)
 	}
-	return Address{}, badListen(s, fmt.Sprintf("unknown kind %q, expected inet, inet6, unix or local", kind))
+	return Address{}, badAddress(s, fmt.Sprintf("unknown kind %q, expected inet, inet6, unix or local", kind))
 }
 
-func badListen(s, why string) error { return fmt.Errorf("listen address %q: %s", s, why) }
+func badAddress(s, why string) error { return fmt.Errorf("listen address %q: %s", s, why) }
 
 func parseInet(s, network, rest string) (Address, error) {
 	service, host, named := strings.Cut(rest, "@")
 	port, err := net.LookupPort(network, service)
 	if err != nil || service == "" {
-		return Address{}, badListen(s, fmt.Sprintf("%q is no port, expected a number up to 65535 or a service name", service))
+		return Address{}, badAddress(s, fmt.Sprintf("%q is no port, expected a number up to 65535 or a service name", service))
 	}
 	if named && host == "" {
-		return Address{}, badListen(s, "no host after @")
+		return Address{}, badAddress(s, "no host after @")
 	}
 	if inner, ok := strings.CutPrefix(host, "["); ok {
 		if host, ok = strings.CutSuffix(inner, "]"); !ok {
-			return Address{}, badListen(s, "[ without ]")
+			return Address{}, badAddress(s, "[ without ]")
 		}
 	}
 	if ip, err := netip.ParseAddr(host); err == nil && ip.Is4() != (network == "tcp4") {
-		return Address{}, badListen(s, "the address is of the other family (inet is IPv4, inet6 is IPv6)")
+		return Address{}, badAddress(s, "the address is of the other family (inet is IPv4, inet6 is IPv6)")
 	} else if err != nil && strings.ContainsAny(host, ":/@ ") {
-		return Address{}, badListen(s, fmt.Sprintf("%q is no host", host))
+		return Address{}, badAddress(s, fmt.Sprintf("%q is no host", host))
 	}
 	return Address{Network: network, Addr: net.JoinHostPort(host, strconv.Itoa(port))}, nil
 }
 
-// Listen listens on an address as ParseListen takes it.
+// Open listens on an address as Parse takes it.
 //
 // The path of a unix socket may hold a socket that is left over: it is removed if
 // nobody answers on it. Nothing but a socket is ever removed. The socket takes
 // no connection before its owner and mode are set, and is removed again by Close.
-func Listen(addr string, opt SocketOptions) (net.Listener, error) {
-	a, err := ParseListen(addr)
+func Open(addr string, opt SocketOptions) (net.Listener, error) {
+	a, err := Parse(addr)
 	if err != nil {
 		return nil, err
 	}
@@ -94,9 +96,16 @@ func Listen(addr string, opt SocketOptions) (net.Listener, error) {
 		}
 		return ln, nil
 	}
-	ln, err := new(net.ListenConfig).Listen(context.Background(), a.Network, a.Addr)
+	return listenTCP(a.Network, a.Addr, addr)
+}
+
+// TCP listens on HOST:PORT; no HOST is every address, IPv4 and IPv6.
+func TCP(addr string) (net.Listener, error) { return listenTCP("tcp", addr, addr) }
+
+func listenTCP(network, addr, written string) (net.Listener, error) {
+	ln, err := new(net.ListenConfig).Listen(context.Background(), network, addr)
 	if err != nil {
-		return nil, fmt.Errorf("listen on %s: %w", addr, rootCause(err))
+		return nil, fmt.Errorf("listen on %s: %w", written, rootCause(err))
 	}
 	return ln, nil
 }
@@ -114,10 +123,10 @@ func rootCause(err error) error {
 	return err
 }
 
-// SystemdListeners returns the stream sockets that systemd handed to this
+// Systemd returns the stream sockets that systemd handed to this
 // process (sd_listen_fds(3)), none if there are none. It can be called once: it
 // takes the variables out of the environment.
-func SystemdListeners() ([]net.Listener, error) {
+func Systemd() ([]net.Listener, error) {
 	passed, err := activation.Listeners()
 	if err != nil {
 		return nil, fmt.Errorf("sockets from systemd: %w", err)
@@ -125,9 +134,7 @@ func SystemdListeners() ([]net.Listener, error) {
 	var lns []net.Listener
 	for i, ln := range passed {
 		if ln == nil {
-			for _, open := range lns {
-				_ = open.Close()
-			}
+			Close(lns)
 			return nil, fmt.Errorf("sockets from systemd: number %d is not a listening stream socket", i+1)
 		}
 		if u, ok := ln.(*net.UnixListener); ok {
@@ -136,4 +143,33 @@ func SystemdListeners() ([]net.Listener, error) {
 		lns = append(lns, ln)
 	}
 	return lns, nil
+}
+
+// All opens the listeners of a daemon: those that systemd passed, and those of the
+// command line (named) or else, when systemd passed none, of the configuration.
+// open opens one of them.
+func All(named, configured []string, open func(addr string) (net.Listener, error)) ([]net.Listener, error) {
+	all, err := Systemd()
+	if err != nil {
+		return nil, err
+	}
+	if len(named) == 0 && len(all) == 0 {
+		named = configured
+	}
+	for _, addr := range named {
+		ln, err := open(addr)
+		if err != nil {
+			Close(all)
+			return nil, err
+		}
+		all = append(all, ln)
+	}
+	return all, nil
+}
+
+// Close closes listeners that are not served.
+func Close(all []net.Listener) {
+	for _, ln := range all {
+		_ = ln.Close()
+	}
 }

@@ -1,4 +1,4 @@
-package main
+package daemon
 
 import (
 	"context"
@@ -16,7 +16,7 @@ type reloader struct {
 	again bool          // asked for once more meanwhile
 }
 
-func (r *reloader) request(d *daemon, ctx context.Context) {
+func (r *reloader) request(d *Daemon, ctx context.Context) {
 	if r.done != nil {
 		r.again = true
 		return
@@ -29,7 +29,7 @@ func (r *reloader) request(d *daemon, ctx context.Context) {
 	})
 }
 
-func (r *reloader) finished(d *daemon, ctx context.Context) {
+func (r *reloader) finished(d *Daemon, ctx context.Context) {
 	r.done = nil
 	if r.again {
 		r.again = false
@@ -38,11 +38,12 @@ func (r *reloader) finished(d *daemon, ctx context.Context) {
 }
 
 // reload reads configuration and tables anew; the engine logs what goes wrong, and the old ones stay.
-func (d *daemon) reload(ctx context.Context) {
+func (d *Daemon) reload(ctx context.Context) {
 	notify(d.log.Logger, "RELOADING=1\nMONOTONIC_USEC="+monotonic())
-	if d.engine.Reload(ctx, d.load) == nil {
-		d.log.SetLevel(d.engine.Config().Log.Level)
-		d.warnIneffective()
+	if d.engine.Reload(ctx, d.Load) == nil {
+		cfg := d.engine.Config()
+		d.log.SetLevel(cfg.Log.Level)
+		d.Front.InForce(cfg)
 	}
 	notify(d.log.Logger, "READY=1")
 }

@@ -1,4 +1,4 @@
-package main
+package daemon
 
 import (
 	"context"
@@ -12,9 +12,8 @@ import (
 	"time"
 
 	"gatepost/internal/config"
+	"gatepost/internal/listen"
 	"gatepost/internal/program"
-	"gatepost/internal/setup"
-	"gatepost/milter"
 )
 
 // admin is the listener for those who run the machine: metrics, and whether mail
@@ -26,14 +25,14 @@ type admin struct {
 	server *http.Server
 }
 
-func newAdmin(cfg *config.Config, log *slog.Logger) (a *admin, err error) {
-	a = &admin{log: log}
+func newAdmin(cfg *config.Config, log *slog.Logger) (*admin, error) {
+	a, err := &admin{log: log}, error(nil)
 	switch {
 	case cfg.Admin.Listen == "":
 	case strings.HasPrefix(cfg.Admin.Listen, "unix:"):
-		a.ln, err = milter.Listen(cfg.Admin.Listen, socketOptions(cfg))
+		a.ln, err = listen.Open(cfg.Admin.Listen, SocketOptions(cfg))
 	default:
-		a.ln, err = net.Listen("tcp", cfg.Admin.Listen)
+		a.ln, err = listen.TCP(cfg.Admin.Listen)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("admin.listen: %w", err)
@@ -49,11 +48,17 @@ func newAdmin(cfg *config.Config, log *slog.Logger) (a *admin, err error) {
 	return a, nil
 }
 
-func (a *admin) routes(e *setup.Engine) http.Handler {
+// SocketOptions are those of unix sockets.
+func SocketOptions(cfg *config.Config) listen.SocketOptions {
+	m := &cfg.Milter
+	return listen.SocketOptions{Owner: m.SocketOwner, Group: m.SocketGroup, Mode: m.SocketMode}
+}
+
+func (d *Daemon) routes() http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", e.MetricsHandler())
-	mux.Handle("GET /status", e.StatusHandler(program.Version(version)))
-	mux.HandleFunc("GET /ready", a.answerReady)
+	mux.Handle("GET /metrics", d.engine.MetricsHandler())
+	mux.Handle("GET /status", d.engine.StatusHandler(program.Version(d.Version), d.Front.Status))
+	mux.HandleFunc("GET /ready", d.admin.answerReady)
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	return mux
 }
@@ -68,11 +73,11 @@ func (a *admin) answerReady(w http.ResponseWriter, _ *http.Request) {
 }
 
 // serve returns when the listener breaks, or at close without one.
-func (a *admin) serve(e *setup.Engine) error {
+func (a *admin) serve(h http.Handler) error {
 	if a.ln == nil {
 		return nil
 	}
-	a.server.Handler = a.routes(e)
+	a.server.Handler = h
 	if err := a.server.Serve(a.ln); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("admin.listen: %w", err)
 	}

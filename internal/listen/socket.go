@@ -1,4 +1,4 @@
-package milter
+package listen
 
 import (
 	"errors"
@@ -60,7 +60,7 @@ func listenUnix(path string, opt SocketOptions) (net.Listener, error) {
 	if err := syscall.Bind(fd, &syscall.SockaddrUnix{Name: path}); err != nil {
 		return nil, fmt.Errorf("bind: %w", err)
 	}
-	ln, err := open(file, fd, path, opt.Mode, uid, gid)
+	ln, err := ready(file, fd, path, opt.Mode, uid, gid)
 	if err != nil {
 		_ = os.Remove(path)
 		return nil, err
@@ -68,8 +68,8 @@ func listenUnix(path string, opt SocketOptions) (net.Listener, error) {
 	return ln, nil
 }
 
-// open makes a bound socket ready.
-func open(file *os.File, fd int, path string, mode fs.FileMode, uid, gid int) (net.Listener, error) {
+// ready makes a bound socket ready.
+func ready(file *os.File, fd int, path string, mode fs.FileMode, uid, gid int) (net.Listener, error) {
 	if mode.Perm() == 0 {
 		mode = defaultSocketMode
 	}

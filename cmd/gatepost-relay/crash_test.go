@@ -1,0 +1,85 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"os/signal"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// TestMain is the program itself when a test starts it as a process.
+func TestMain(m *testing.M) {
+	if config := os.Getenv("GATEPOST_TEST_CONFIG"); config != "" {
+		signals := make(chan os.Signal, 1)
+		signal.Notify(signals, syscall.SIGTERM)
+		os.Exit(run(context.Background(), []string{programName, "--config", config}, os.Stdin, os.Stdout, os.Stderr, signals))
+	}
+	os.Exit(m.Run())
+}
+
+// process starts the program as a process of its own, which a test may kill.
+func (s *site) process() *exec.Cmd {
+	s.t.Helper()
+	s.stderr.mu.Lock()
+	s.stderr.b.Reset()
+	s.stderr.mu.Unlock()
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), "GATEPOST_TEST_CONFIG="+s.path("gatepost.toml"))
+	cmd.Stderr = &s.stderr
+	if err := cmd.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	s.ready()
+	return cmd
+}
+
+// TestKilled: what was answered with 250 is delivered by the next run, whatever
+// became of the one that took it.
+func TestKilled(t *testing.T) {
+	s := newSite(t)
+	closed, err := net.Listen("tcp", "127.0.0.1:0") // nobody answers there for now
+	if err != nil {
+		t.Fatal(err)
+	}
+	later := &sink{addr: closed.Addr().String()}
+	closed.Close()
+	s.write("gatepost.toml", strings.Replace(siteConfig, "SMART", later.addr, 1))
+
+	p := s.process()
+	const messages = 25
+	for i := range messages {
+		if got := s.from(trusted).message("me@a.example", fmt.Sprintf("<u%d@elsewhere.example>", i)); got[0] != '2' {
+			t.Fatalf("message %d is answered %q", i, got)
+		}
+	}
+	s.eventually("it is known that the smart host is down", func() bool { return len(s.status().Down) == 1 })
+	if got := s.status(); got.Messages != messages || got.Held != 0 {
+		t.Errorf("before the kill the status is %+v", got)
+	}
+	if err := p.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = p.Wait()
+
+	ln, err := net.Listen("tcp", later.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	later.serve(t, ln, false)
+	s.process()
+	s.eventually("all are delivered", func() bool { return s.status().Messages == 0 })
+	for i := range messages {
+		if to := fmt.Sprintf("u%d@elsewhere.example", i); len(later.mail(to)) != 1 {
+			t.Errorf("%s has %d messages, want 1", to, len(later.mail(to)))
+		}
+	}
+}

@@ -1,0 +1,81 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"gatepost/internal/config"
+	"gatepost/internal/setup"
+	"gatepost/internal/smtp"
+	"gatepost/relay/deliver"
+	"gatepost/relay/queue"
+)
+
+// routeWait bounds the lookup whether a recipient is local: the queue waits for it.
+const routeWait = 2 * time.Second
+
+// errNoLocalMail: it was taken when the configuration had another word about it.
+var errNoLocalMail = errors.New("mail for this domain is local, and relay.local_mail refuses local mail")
+
+// routes are the ways out: a transport for local mail, and the smart host for the rest.
+type routes struct {
+	engine *setup.Engine
+	smart  *deliver.SMTP
+	local  deliver.Transport // nil: local mail is refused
+	close  []func()
+}
+
+func openRoutes(cfg *config.Config, e *setup.Engine) (*routes, error) {
+	r, hostName := &routes{engine: e}, e.HostName()
+	hop := func(address string, lmtp bool) (*deliver.SMTP, error) {
+		t, err := deliver.NewSMTP(deliver.Config{Address: address, LMTP: lmtp, HostName: hostName, Resolve: e.Addresses})
+		if err == nil {
+			r.close = append(r.close, t.Close)
+		}
+		return t, err
+	}
+	var err error
+	if r.smart, err = hop(cfg.Relay.SmartHost.String(), false); err != nil {
+		return nil, fmt.Errorf("relay.smart_host: %w", err)
+	}
+	switch m := cfg.Relay.LocalMail; m.Kind {
+	case config.LocalSmartHost:
+		r.local = r.smart
+	case config.LocalMaildir:
+		r.local, err = deliver.NewMaildir(m.Address, hostName)
+	case config.LocalLMTP:
+		r.local, err = hop(m.Address, true)
+	case config.LocalLMTPUnix:
+		r.local, err = hop("unix:"+m.Address, true)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("relay.local_mail: %w", err)
+	}
+	return r, nil
+}
+
+// route is the way for a recipient, an address as the session has put it into the
+// spool. The domain is looked at now: it may have become local, or ceased to be.
+func (r *routes) route(recipient string) (queue.Route, error) {
+	// What routes there are in it was settled when the policy judged it.
+	to := smtp.ParseMailbox(recipient, smtp.Syntax{NoUUCP: true, NoPercentHack: true})
+	ctx, cancel := context.WithTimeout(context.Background(), routeWait)
+	defer cancel()
+	switch local, err := r.engine.IsLocal(ctx, to.Domain); {
+	case err != nil:
+		return queue.Route{}, fmt.Errorf("whether %s is local cannot be told: %w", to.Domain, err)
+	case !local:
+		return queue.Route{Transport: r.smart}, nil
+	case r.local == nil:
+		return queue.Route{}, errNoLocalMail
+	}
+	return queue.Route{Transport: r.local}, nil
+}
+
+func (r *routes) closeAll() {
+	for _, c := range r.close {
+		c()
+	}
+}

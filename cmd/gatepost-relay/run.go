@@ -1,0 +1,61 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+
+	"github.com/urfave/cli/v2"
+
+	"gatepost/internal/config"
+	"gatepost/internal/daemon"
+	"gatepost/internal/program"
+)
+
+const programName = "gatepost-relay"
+
+// version is set by the linker.
+var version = "dev"
+
+// run is the program without its process: it serves until a signal or the end of
+// ctx, and returns the exit code. What ends it early is one line for each fault
+// on stderr.
+func run(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Writer, signals <-chan os.Signal) int {
+	app := program.NewApp(programName, "take mail under the policy, keep it in a queue, and hand it on", version)
+	app.UsageText = programName + " [--config FILE] [--listen HOST:PORT]..."
+	app.Flags = []cli.Flag{
+		program.ConfigFlag(),
+		&cli.StringSliceFlag{Name: "listen",
+			Usage: "listen on `HOST:PORT` instead of relay.listen; :PORT is every address; may be given again"},
+	}
+	app.Action = func(c *cli.Context) error {
+		if err := program.NoArguments(c); err != nil {
+			return err
+		}
+		for _, addr := range c.StringSlice("listen") {
+			if err := config.CheckListenAddress(addr); err != nil {
+				return program.Usage(errors.New("--listen " + addr + ": " + err.Error()))
+			}
+		}
+		d := daemon.Daemon{
+			Name: programName, Version: version, Stderr: stderr, Signals: signals,
+			Load:  func() (*config.Config, error) { return load(c) },
+			Front: &relayFront{addresses: c.StringSlice("listen")},
+		}
+		return d.Run(c.Context)
+	}
+	return program.Run(ctx, app, args, stdout, stderr)
+}
+
+// load reads a configuration that the relay can work with.
+func load(c *cli.Context) (*config.Config, error) {
+	cfg, err := program.LoadConfig(c)
+	if err != nil {
+		return nil, err
+	}
+	if err := cfg.CheckRelay(); err != nil {
+		return nil, err
+	}
+	return cfg, nil
+}

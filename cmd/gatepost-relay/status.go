@@ -1,0 +1,72 @@
+package main
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"gatepost/internal/daemon"
+	"gatepost/internal/setup"
+)
+
+// Status shows the queue.
+func (f *relayFront) Status(out *setup.Status) {
+	stored, queued := f.spool.Stats(), f.queue.Stats()
+	r := &setup.RelayStatus{
+		Connections: int(f.server.Stats().Open),
+		Messages:    stored.Messages, Bytes: stored.Bytes, Held: stored.Held, Free: stored.Free,
+		Active: queued.Active, Deferred: queued.Deferred,
+		Spool: f.cfg.Relay.Spool, NextHop: f.cfg.Relay.SmartHost.String(), LocalMail: f.cfg.Relay.LocalMail.String(),
+		Hold: []setup.HeldMessage{}, Down: []setup.DownHop{},
+	}
+	for _, d := range queued.Down {
+		r.Down = append(r.Down, setup.DownHop{NextHop: d.Destination, Since: d.Since, Until: d.Until, Reason: d.Reason})
+	}
+	for i, m := range f.spool.Messages() {
+		if i == 0 {
+			r.Oldest = m.Arrived()
+		}
+		if !m.Held() || len(r.Hold) == setup.MaxHeld {
+			continue
+		}
+		env, err := m.Envelope()
+		if err != nil { // delivered or damaged meanwhile
+			continue
+		}
+		r.Hold = append(r.Hold, setup.HeldMessage{
+			ID: m.ID(), Reason: env.Hold, Arrived: env.Arrived, Size: m.Size(), Sender: env.Sender, Recipients: len(env.Recipients),
+		})
+	}
+	out.Relay = r
+}
+
+// counts are the relay's metrics.
+func (f *relayFront) counts() daemon.Counts {
+	gauge := func(name, help string, v int64) daemon.Count {
+		return daemon.Count{Name: "gatepost_relay_" + name, Help: help, Kind: prometheus.GaugeValue, Value: float64(v)}
+	}
+	counter := func(name, help string, v uint64) daemon.Count {
+		return daemon.Count{Name: "gatepost_relay_" + name + "_total", Help: help, Kind: prometheus.CounterValue, Value: float64(v)}
+	}
+	return func() []daemon.Count {
+		s, m, q := f.server.Stats(), f.spool.Stats(), f.queue.Stats()
+		return []daemon.Count{
+			gauge("connections", "Connections of clients that are open.", s.Open),
+			counter("connections", "Connections that were taken.", s.Accepted),
+			counter("connections_refused", "Connections refused because too many were open.", s.Refused),
+			counter("panics", "Faults of the program that were contained.", s.Panics),
+			counter("timeouts", "Decisions that took too long and became a temporary failure.", s.Timeouts),
+			gauge("messages", "Messages in the queue.", int64(m.Messages)),
+			gauge("held", "Messages that wait for the operator.", int64(m.Held)),
+			gauge("deferred", "Messages that wait for another attempt.", int64(q.Deferred)),
+			gauge("active", "Deliveries under way.", int64(q.Active)),
+			gauge("destinations_down", "Next hops that cannot be reached.", int64(len(q.Down))),
+			counter("delivered", "Recipients whose message was handed on.", q.Delivered),
+			counter("retried", "Attempts for recipients that were put off.", q.Retried),
+			counter("failed", "Recipients whom no attempt can reach.", q.Failed),
+			gauge("spool_bytes", "Bytes of the messages in the queue.", m.Bytes),
+			gauge("spool_free_bytes", "Bytes free on the spool's disk.", m.Free),
+			gauge("spool_segments", "Files that the queue is in.", int64(m.Segments)),
+			counter("spool_commits", "Messages that were taken and are on the disk.", m.Commits),
+			counter("spool_syncs", "Times that the disk was waited for.", m.Syncs),
+		}
+	}
+}

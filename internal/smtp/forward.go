@@ -1,0 +1,57 @@
+package smtp
+
+import "strings"
+
+// ForwardPath is the mailbox as it is handed on, without <> (RFC 5321, 4.1.2): a
+// local part that is no dot-string is one quoted string, whatever mixture of words,
+// quotes and backslashes it was, so that the next host cannot read another address
+// out of it.
+func (m Mailbox) ForwardPath() string {
+	local := m.Local
+	if !isDotString(local) {
+		local = quote(unquote(local))
+	}
+	return Mailbox{Local: local, Domain: m.Domain}.String()
+}
+
+// User is the local part without its quotes and backslashes: what a user is called.
+func (m Mailbox) User() string { return unquote(m.Local) }
+
+// isDotString tells whether s is atoms with single dots between (RFC 5321, 4.1.2;
+// RFC 6531, 3.3 for what is not ASCII).
+func isDotString(s string) bool {
+	if s == "" || s[0] == '.' || s[len(s)-1] == '.' || strings.Contains(s, "..") {
+		return false
+	}
+	for i := 0; i < len(s); i++ {
+		letter := s[i] >= 'a' && s[i] <= 'z' || s[i] >= 'A' && s[i] <= 'Z' || s[i] >= '0' && s[i] <= '9' || s[i] >= 0x80
+		if !letter && strings.IndexByte("!#$%&'*+-/=?^_`{|}~.", s[i]) < 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// unquote is what a local part says: quotes go, and so does a backslash before the
+// character that it takes literally.
+func unquote(local string) string {
+	var b strings.Builder
+	for i := 0; i < len(local); i++ {
+		switch {
+		case local[i] == '"':
+			continue
+		case local[i] == '\\' && i+1 < len(local):
+			i++
+		}
+		b.WriteByte(local[i])
+	}
+	return b.String()
+}
+
+// quote makes a quoted string of text; what needs no quotes gets none.
+func quote(text string) string {
+	if isDotString(text) {
+		return text
+	}
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(text) + `"`
+}

@@ -1,0 +1,236 @@
+package deliver
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// extensions are what a server has said it can (RFC 5321, 4.1.1.1).
+type extensions struct {
+	pipelining bool  // RFC 2920
+	eightBit   bool  // RFC 6152
+	utf8       bool  // RFC 6531
+	size       bool  // RFC 1870
+	maxSize    int64 // 0: not told
+}
+
+// conn is a connection to a server, of use to one goroutine at a time.
+type conn struct {
+	net.Conn
+	in       *bufio.Reader
+	out      []byte // commands, to be written at once
+	reply    reply
+	relay    string
+	timeouts *Timeouts
+	can      extensions
+
+	ctx   context.Context // of the delivery under way
+	limit time.Time       // when the transaction under way must have ended
+
+	uses   int       // transactions it had
+	used   time.Time // when the last one ended
+	dirty  bool      // RSET is due
+	broken bool      // nothing more can be said on it
+}
+
+// stage is what a conn waits for, and how the operator is told that it waited in vain.
+type stage struct {
+	name string
+	wait time.Duration
+}
+
+func newConn(c net.Conn, relay string, timeouts *Timeouts) *conn {
+	return &conn{Conn: c, in: bufio.NewReaderSize(c, 2*maxReplyLine), relay: relay, timeouts: timeouts}
+}
+
+// guard has the end of ctx end whatever waits, until release is called.
+func (c *conn) guard(ctx context.Context) (release func()) {
+	c.ctx = ctx
+	stop := context.AfterFunc(ctx, func() { c.SetDeadline(time.Unix(1, 0)) })
+	return func() {
+		if !stop() {
+			c.broken = true // its deadline is past, or soon will be
+		}
+	}
+}
+
+// arm sets the deadline of what comes next. One set by guard stays.
+func (c *conn) arm(wait time.Duration) {
+	until := time.Now().Add(wait)
+	if !c.limit.IsZero() && c.limit.Before(until) {
+		until = c.limit
+	}
+	c.SetDeadline(until)
+	if c.ctx.Err() != nil {
+		c.SetDeadline(time.Unix(1, 0))
+	}
+}
+
+// flush writes the commands that have been put together. What has come in before they
+// are sent is no answer to them.
+func (c *conn) flush(at stage) *problem {
+	if c.in.Buffered() > 0 {
+		return c.lost(at, fmt.Errorf("%w: a reply to nothing", errProtocol))
+	}
+	c.arm(at.wait)
+	_, err := c.Write(c.out)
+	c.out = c.out[:0]
+	if err != nil {
+		return c.lost(at, err)
+	}
+	return nil
+}
+
+// hear reads the next reply into c.reply. After 421 the server closes.
+func (c *conn) hear(at stage) *problem {
+	return c.hearLines(at, nil)
+}
+
+func (c *conn) hearLines(at stage, each func(line []byte)) *problem {
+	c.arm(at.wait)
+	if err := c.reply.read(c.in, each); err != nil {
+		return c.lost(at, err)
+	}
+	if c.reply.code == 421 {
+		c.broken = true
+		p := c.reply.problem()
+		p.dead = true
+		return p
+	}
+	return nil
+}
+
+// lost gives the connection up.
+func (c *conn) lost(at stage, err error) *problem {
+	c.broken = true
+	p := &problem{status: statusConnection, dead: true}
+	switch {
+	case c.ctx.Err() != nil:
+		p.dead = false
+		p.text = "given up while waiting for " + at.name
+	case errors.Is(err, errProtocol):
+		p.status, p.text = statusProtocol, cut("instead of "+at.name+": "+err.Error())
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		p.dead = false
+		p.text = "timeout while waiting for " + at.name
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		p.text = "connection closed while waiting for " + at.name
+	default:
+		p.text = "connection lost while waiting for " + at.name + ": " + cause(err)
+	}
+	return p
+}
+
+// cause is an error without the addresses and paths that Go has in front.
+func cause(err error) string {
+	var errno syscall.Errno
+	switch {
+	case errors.As(err, &errno):
+		return errno.Error()
+	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded):
+		return "timeout"
+	}
+	return sanitise([]byte(err.Error()))
+}
+
+// hello waits for the greeting and introduces us. A server that knows no EHLO is told
+// HELO (RFC 5321, 3.2); there is nothing of the kind in LMTP.
+func (c *conn) hello(name string, lmtp bool) *problem {
+	if p := c.hear(stage{"the greeting", c.timeouts.Greeting}); p != nil {
+		return p
+	}
+	if c.reply.code != 220 {
+		return c.reply.problem()
+	}
+	verb := "EHLO "
+	if lmtp {
+		verb = "LHLO "
+	}
+	at := stage{"the reply to " + verb[:4], c.timeouts.Hello}
+	c.out = append(append(append(c.out, verb...), name...), '\r', '\n')
+	if p := c.flush(at); p != nil {
+		return p
+	}
+	first := true
+	p := c.hearLines(at, func(line []byte) {
+		if !first {
+			c.can.learn(string(line))
+		}
+		first = false
+	})
+	if p != nil || c.reply.ok() {
+		return p
+	}
+	c.can = extensions{}
+	if lmtp || c.reply.code/100 != 5 {
+		return c.reply.problem()
+	}
+	at = stage{"the reply to HELO", c.timeouts.Hello}
+	c.out = append(append(append(c.out, "HELO "...), name...), '\r', '\n')
+	if p := c.flush(at); p != nil {
+		return p
+	}
+	if p := c.hear(at); p != nil || c.reply.ok() {
+		return p
+	}
+	return c.reply.problem()
+}
+
+// learn reads a line of the reply to EHLO.
+func (e *extensions) learn(line string) {
+	words := strings.Fields(line)
+	if len(words) == 0 {
+		return
+	}
+	switch strings.ToUpper(words[0]) {
+	case "PIPELINING":
+		e.pipelining = true
+	case "8BITMIME":
+		e.eightBit = true
+	case "SMTPUTF8":
+		e.utf8 = true
+	case "SIZE":
+		e.size = true
+		if len(words) > 1 {
+			if n, err := strconv.ParseInt(words[1], 10, 64); err == nil && n > 0 {
+				e.maxSize = n
+			}
+		}
+	}
+}
+
+// quit takes leave without waiting for the answer.
+func (c *conn) quit() {
+	c.SetDeadline(time.Now().Add(time.Second))
+	c.Write([]byte("QUIT\r\n"))
+	c.Close()
+}
+
+// quiet tells whether a kept connection is open and has nothing to read. A server that
+// has sent something unasked is about to close it, or its words would be taken for the
+// answer to ours.
+func (c *conn) quiet() bool {
+	sc, ok := c.Conn.(syscall.Conn)
+	if !ok || c.in.Buffered() > 0 {
+		return false
+	}
+	raw, err := sc.SyscallConn()
+	if err != nil {
+		return false
+	}
+	var peekErr error
+	err = raw.Control(func(fd uintptr) {
+		var one [1]byte
+		_, _, peekErr = syscall.Recvfrom(int(fd), one[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+	})
+	return err == nil && errors.Is(peekErr, syscall.EAGAIN)
+}

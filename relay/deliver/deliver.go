@@ -1,0 +1,106 @@
+// Package deliver hands messages on: to another mail server by SMTP (RFC 5321), to a
+// local delivery agent by LMTP (RFC 2033), or into a maildir. It keeps no queue and
+// tries nothing twice; what is to become of a message is told to the caller for each
+// recipient apart.
+package deliver
+
+import (
+	"context"
+	"io"
+
+	"gatepost/internal/smtp"
+	"gatepost/relay/spool"
+)
+
+// Message is what a transport needs of a message in the spool. Its bytes are
+// canonical: every line ends in CRLF, and there is no other CR or LF.
+type Message interface {
+	Envelope() spool.Envelope
+	Size() int64
+	Open() (io.ReadSeekCloser, error)
+}
+
+// Transport is a way out. Its methods are safe for concurrent use.
+type Transport interface {
+	// Deliver tries once to hand m to those of its recipients whose indexes are given,
+	// and returns the result for each, in their order. It returns soon after ctx is done;
+	// what was under way then is deferred.
+	Deliver(ctx context.Context, m Message, recipients []int) []Result
+
+	// String is where it goes to, for the log.
+	String() string
+}
+
+// Outcome is what has become of a recipient in one attempt.
+type Outcome uint8
+
+const (
+	Deferred  Outcome = iota // worth another attempt
+	Delivered                // the other side has taken the responsibility for it
+	Failed                   // another attempt would end the same way
+)
+
+func (o Outcome) String() string {
+	switch o {
+	case Delivered:
+		return "Sent"
+	case Failed:
+		return "Failed"
+	}
+	return "Deferred"
+}
+
+// Result is what one attempt has come to for one recipient.
+type Result struct {
+	Outcome Outcome
+	Status  smtp.EnhancedCode // of the peer, or ours; zero when the peer gave none
+	Reply   string            // the peer's reply, or what went wrong: printable ASCII, at most MaxReply bytes
+	Relay   string            // the peer: "host[192.0.2.1]:25"; "" when none could be asked
+
+	// Down says that nothing could be handed to this destination, whatever the message:
+	// no connection, or no greeting. Others for it need not be tried just now.
+	Down bool
+}
+
+// MaxReply is how many bytes of a peer's reply are kept.
+const MaxReply = 512
+
+// Enhanced status codes that are ours (RFC 3463, section 3).
+var (
+	statusOK         = smtp.EnhancedCode{Class: 2}
+	statusMailbox    = smtp.EnhancedCode{Class: 4, Subject: 2}
+	statusLocal      = smtp.EnhancedCode{Class: 4, Subject: 3}
+	statusNoAnswer   = smtp.EnhancedCode{Class: 4, Subject: 4, Detail: 1}
+	statusConnection = smtp.EnhancedCode{Class: 4, Subject: 4, Detail: 2}
+	statusNoRoute    = smtp.EnhancedCode{Class: 4, Subject: 4, Detail: 3}
+	statusProtocol   = smtp.EnhancedCode{Class: 4, Subject: 5}
+	statusBadMailbox = smtp.EnhancedCode{Class: 5, Subject: 1, Detail: 3}
+	statusBadSender  = smtp.EnhancedCode{Class: 5, Subject: 1, Detail: 7}
+	statusTooBig     = smtp.EnhancedCode{Class: 5, Subject: 3, Detail: 4}
+	statusBadContent = smtp.EnhancedCode{Class: 5, Subject: 6}
+	statusConversion = smtp.EnhancedCode{Class: 5, Subject: 6, Detail: 3}
+	statusNonASCII   = smtp.EnhancedCode{Class: 5, Subject: 6, Detail: 7}
+)
+
+// problem is what has gone wrong with an attempt, for all recipients that it is about.
+type problem struct {
+	outcome Outcome
+	status  smtp.EnhancedCode
+	text    string
+	down    bool // the destination, not the message
+	dead    bool // the connection was closed
+	stale   bool // and was a kept one that had closed before the transaction: a fresh one may be tried
+}
+
+func (p *problem) result(relay string) Result {
+	return Result{Outcome: p.outcome, Status: p.status, Reply: p.text, Relay: relay, Down: p.down}
+}
+
+// fill makes the problem that of all who have no result yet.
+func (p *problem) fill(results []Result, of []int, relay string) {
+	for _, i := range of {
+		if results[i].Reply == "" {
+			results[i] = p.result(relay)
+		}
+	}
+}

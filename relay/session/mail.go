@@ -1,0 +1,219 @@
+package session
+
+import (
+	"strconv"
+
+	"gatepost/internal/front"
+	"gatepost/internal/smtp"
+	"gatepost/policy"
+	"gatepost/relay/spool"
+)
+
+// hello is HELO and EHLO.
+func (s *session) hello(extended bool, name string) {
+	word := "HELO"
+	if extended {
+		word = "EHLO"
+	}
+	switch {
+	case name == "":
+		s.wrong(501, "5.0.0", word+" requires domain address")
+		return
+	case !validHelo(name):
+		s.wrong(501, "5.0.0", "Invalid domain name")
+		return
+	}
+	s.endTransaction()
+	s.extended = extended
+	s.judgeHelo(name)
+	if refuse := s.helo.Refuse; !refuse.IsZero() {
+		s.refuse(front.Transaction(refuse), "")
+		return
+	}
+	text := s.server.cfg.HostName + " Hello " + s.clientText() + ", pleased to meet you"
+	if !extended {
+		s.say(250, "", text)
+		return
+	}
+	s.sayLines(250, "", s.keywords(text))
+}
+
+// judgeHelo asks the policy about a name, unless the client is refused anyway.
+func (s *session) judgeHelo(name string) {
+	s.facts.Helo = policy.Helo{Given: true, Name: name}
+	s.helo = front.Outcome{}
+	if _, refused := s.refused(); refused {
+		return
+	}
+	s.helo.Refuse = front.InternalFault()
+	s.helo = s.ask(policy.StageHelo)
+}
+
+// keywords is what EHLO announces.
+func (s *session) keywords(greeting string) []string {
+	l := &s.server.cfg.Limits
+	words := []string{
+		greeting,
+		"ENHANCEDSTATUSCODES",
+		"PIPELINING",
+		"8BITMIME",
+		"SIZE " + strconv.FormatInt(l.MessageSize, 10),
+		"SMTPUTF8",
+		"CHUNKING",
+		"LIMITS MAILMAX=" + strconv.Itoa(l.Transactions) + " RCPTMAX=" + strconv.Itoa(l.Recipients),
+	}
+	if s.trusted {
+		words = append(words, xclientKeyword)
+	}
+	return append(words, "HELP")
+}
+
+// mail begins a transaction.
+func (s *session) mail(arg string) {
+	path, words, ok := parsePath(arg, "FROM")
+	switch {
+	case s.tx.open:
+		s.wrong(503, "5.5.0", "Sender already specified")
+		return
+	case !ok:
+		s.wrong(501, "5.5.2", `Syntax error in parameters scanning "`+echo(arg)+`"`)
+		return
+	case !s.helo.Refuse.IsZero():
+		s.refuseFor(s.helo.Refuse, "")
+		return
+	case s.transactions >= s.server.cfg.Limits.Transactions:
+		s.closing("4.7.0", "Too many messages in this session, please connect again")
+		return
+	}
+	sender := smtp.ParsePath(path)
+	if fault := sender.Fault(); !fault.IsZero() {
+		s.errors++
+		s.refuse(fault, path)
+		return
+	}
+	var p params
+	if f := p.parse(words); f != nil {
+		s.wrong(f.code, f.enhanced, f.text)
+		return
+	}
+	s.sender(sender, p)
+}
+
+// sender is a MAIL command in good form.
+func (s *session) sender(from smtp.Path, p params) {
+	limit := s.server.cfg.Limits.MessageSize
+	switch {
+	case p.size > limit:
+		s.refuseFor(tooLarge(limit), "")
+		return
+	case !p.utf8 && !ascii(from.Raw()):
+		s.refuseFor(needsUTF8(), from.Raw())
+		return
+	}
+	s.facts.Mail = policy.Mail{Sender: from}
+	out := s.ask(policy.StageMail)
+	if !out.Refuse.IsZero() {
+		s.facts.Mail = policy.Mail{}
+		s.refuseFor(out.Refuse, from.Raw())
+		return
+	}
+	s.transactions++
+	s.tx = transaction{open: true, params: p, sender: from, result: out}
+	s.say(250, "2.1.0", echo(from.Raw())+"... Sender ok")
+}
+
+// refuseFor refuses a sender or recipient by policy. Refusals for good are counted.
+func (s *session) refuseFor(r smtp.Reply, address string) {
+	if r.Code() >= 500 {
+		s.refusals++
+	}
+	s.refuse(front.Transaction(r), address)
+}
+
+// needsUTF8 refuses an address that only SMTPUTF8 can carry (RFC 6531, 3.5).
+func needsUTF8() smtp.Reply {
+	return smtp.MustReply(553, "5.6.7", "Address requires SMTPUTF8")
+}
+
+// rcpt adds a recipient.
+func (s *session) rcpt(arg string) {
+	path, words, ok := parsePath(arg, "TO")
+	switch {
+	case !s.tx.open:
+		s.wrong(503, "5.0.0", "Need MAIL before RCPT")
+		return
+	case s.tx.body != nil:
+		s.wrong(503, "5.5.1", "BDAT in progress")
+		return
+	case !ok:
+		s.wrong(501, "5.5.2", `Syntax error in parameters scanning "`+echo(arg)+`"`)
+		return
+	case len(s.tx.rcpts) >= s.server.cfg.Limits.Recipients:
+		s.say(452, "4.5.3", "Too many recipients")
+		return
+	}
+	to := smtp.ParsePath(path)
+	if fault := to.Fault(); !fault.IsZero() {
+		s.errors++
+		s.refuse(fault, path)
+		return
+	}
+	if len(words) > 0 {
+		s.wrong(555, "5.5.4", echo(words[0])+" parameter unrecognized")
+		return
+	}
+	s.recipient(to)
+}
+
+// recipient is a RCPT command in good form. Its refusal is that recipient's alone.
+func (s *session) recipient(to smtp.Path) {
+	if !s.tx.utf8 && !ascii(to.Raw()) {
+		s.refuseFor(needsUTF8(), to.Raw())
+		return
+	}
+	s.facts.Rcpt = policy.Rcpt{Recipient: to}
+	out := s.ask(policy.StageRcpt)
+	s.facts.Rcpt = policy.Rcpt{}
+	refuse := out.Refuse
+	if refuse.IsZero() {
+		refuse = s.askAddress(out.Recipient)
+	}
+	if !refuse.IsZero() {
+		s.refuseFor(refuse, to.Raw())
+		return
+	}
+	s.tx.result.Merge(out)
+	s.tx.add(out.Recipient.ForwardPath())
+	s.say(250, "2.1.5", echo(to.Raw())+"... Recipient ok")
+}
+
+// askAddress asks about the address that the policy understood, which is the one that
+// the message goes to: whether it can be sent on, and whether a local one exists.
+func (s *session) askAddress(to smtp.Mailbox) smtp.Reply {
+	path := to.ForwardPath()
+	switch {
+	case to.Domain == "" || to.Local == "":
+		return front.InternalFault() // a policy that accepts must have understood it
+	case len(path) > smtp.MaxPath:
+		return smtp.MustReply(553, "5.1.1", "Address too long")
+	case smtp.IndexUnquoted(path, " <>,;\t") >= 0:
+		return smtp.MustReply(553, "5.1.2", "Invalid host name")
+	}
+	local := s.server.cfg.LocalRecipient
+	if local == nil {
+		return smtp.Reply{}
+	}
+	ctx, done := s.server.judge.Until(s.server.decideBy())
+	defer done()
+	return local(ctx, to)
+}
+
+// add adds a recipient, once.
+func (t *transaction) add(address string) {
+	for i := range t.rcpts {
+		if t.rcpts[i].Address == address {
+			return
+		}
+	}
+	t.rcpts = append(t.rcpts, spool.Recipient{Address: address})
+}
