@@ -310,3 +310,63 @@ func TestCrash(t *testing.T) {
 		t.Errorf("after the crash %v are delivered", got)
 	}
 }
+
+// TestNotWritten: when it cannot be written down that a message was delivered, it is not
+// delivered again; writing is tried again.
+func TestNotWritten(t *testing.T) {
+	for _, outcome := range []deliver.Outcome{deliver.Delivered, deliver.Failed, deliver.Deferred} {
+		s := openSpool(t, t.TempDir())
+		m := commit(t, s, spool.Envelope{}, "bob@example.net")
+		x := &counting{does: func(context.Context, string, []int) []deliver.Result {
+			s.Close()
+			return []deliver.Result{{Outcome: outcome, Reply: "an answer"}}
+		}}
+		var mu sync.Mutex
+		var out bytes.Buffer
+		log := slog.New(slog.NewTextHandler(&locked{&mu, &out}, nil))
+		run(t, Config{Spool: s, Route: one(x), Log: log})
+		eventually(t, "it was tried to write it down again", func() bool {
+			mu.Lock()
+			defer mu.Unlock()
+			return strings.Count(out.String(), "cannot write down what became of a message") > 2
+		})
+		if x.count() != 1 || m.Held() {
+			t.Errorf("%v: %d attempts", outcome, x.count())
+		}
+	}
+}
+
+type locked struct {
+	mu  *sync.Mutex
+	out *bytes.Buffer
+}
+
+func (l *locked) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.out.Write(p)
+}
+
+// TestRemoved: a message that somebody else has removed is forgotten.
+func TestRemoved(t *testing.T) {
+	s := openSpool(t, t.TempDir())
+	m := commit(t, s, spool.Envelope{}, "bob@example.net")
+	waiting := commit(t, s, spool.Envelope{}, "bob@example.net")
+	x := &counting{does: func(_ context.Context, id string, _ []int) []deliver.Result {
+		if id == m.ID() {
+			m.Remove()
+		}
+		return []deliver.Result{{Reply: "450 later"}}
+	}}
+	q, _ := run(t, Config{Spool: s, Route: one(x)})
+	eventually(t, "an attempt for each", func() bool { return q.Stats().Retried >= 2 })
+	waiting.Remove()
+	eventually(t, "both are forgotten", func() bool {
+		st := q.Stats()
+		return st.Ready+st.Active+st.Deferred == 0
+	})
+	time.Sleep(50 * time.Millisecond)
+	if st := q.Stats(); st.Deferred+st.Held != 0 {
+		t.Errorf("%+v", st)
+	}
+}

@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"errors"
 	"fmt"
 	"runtime/debug"
 	"sync"
@@ -60,6 +61,9 @@ func (q *Queue) dispatch(e *entry) {
 		return
 	}
 	env, err := e.m.Envelope()
+	if errors.Is(err, spool.ErrRemoved) {
+		return
+	}
 	if err != nil {
 		q.config.Log.Error("cannot read an envelope", "queue", e.m.ID(), "error", err)
 		q.defers(e, time.Now().Add(q.config.Schedule(e.m.Attempts()+1)))
@@ -152,8 +156,9 @@ func (q *Queue) attempt(l *lane, j job) (state reach, reason string) {
 	begun := time.Now()
 	env, err := j.round.envelope()
 	if err != nil {
+		// The end of the round finds out whether it has been removed.
 		q.config.Log.Error("cannot read an envelope", "queue", j.round.entry.m.ID(), "error", err)
-		q.postpone(j, begun.Add(q.config.Schedule(1)), l.String(), "cannot read the envelope")
+		q.postpone(j, begun.Add(q.config.Schedule(j.round.number)), l.String(), "cannot read the envelope")
 		return unknown, ""
 	}
 	results := q.deliverTo(l.route.Transport, work{j.round.entry.m, env}, j.to)
