@@ -2,7 +2,6 @@ package spool
 
 import (
 	"errors"
-	"fmt"
 	"io"
 )
 
@@ -164,7 +163,7 @@ func (s *Spool) settleMoved(g *segment, all []moved) error {
 			continue
 		}
 		m.home().remove(m)
-		m.at, m.head = place{}, mv.head
+		m.at, m.head, m.spoilt = place{}, mv.head, false
 		s.own.push(m)
 		if m.version == mv.version {
 			m.setLatest(place{}, 0)
@@ -176,15 +175,19 @@ func (s *Spool) settleMoved(g *segment, all []moved) error {
 // appendStates writes the states of messages that have files of their own into those.
 func (s *Spool) appendStates(g *segment, some []*Message) error {
 	for _, m := range some {
-		err := s.appendState(g, m)
-		if err != nil && !errors.Is(err, ErrRemoved) {
-			// What of it is in the file is unknown: a new one takes its place.
+		var err error
+		if !m.spoilt {
+			err = s.appendState(g, m)
+		}
+		if m.spoilt || err != nil && !errors.Is(err, ErrRemoved) {
+			// What is in the file is unknown: a new one takes its place.
+			m.spoilt = true
 			mv, again := s.copyOut(m)
 			if again == nil {
 				again = s.settleMoved(g, []moved{mv})
 			}
 			if again != nil && !errors.Is(again, ErrRemoved) {
-				return fmt.Errorf("%w; %w", err, again)
+				return errors.Join(err, again)
 			}
 		}
 	}

@@ -32,6 +32,8 @@ type Message struct {
 	held, gone, queued bool   // queued: in Spool.states
 	pend               *pending
 	next, prev         *Message // in a list
+
+	spoilt bool // the keeper's: a write to the message's own file has failed
 }
 
 // place is where a record begins; without a segment it is in the message's own file.

@@ -3,6 +3,7 @@ package spool
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -55,11 +56,11 @@ func envelope(n int) Envelope {
 // text is a message of n bytes that no other has.
 func text(n int) []byte {
 	r := rand.New(rand.NewPCG(uint64(n), 1))
-	p := make([]byte, n)
-	for i := range p {
-		p[i] = byte(r.Uint32())
+	p := make([]byte, 0, n+8)
+	for len(p) < n {
+		p = binary.LittleEndian.AppendUint64(p, r.Uint64())
 	}
-	return p
+	return p[:n]
 }
 
 func put(s *Spool, e Envelope, body []byte) (*Message, error) {
