@@ -148,7 +148,7 @@ func (q *Queue) unrouted(r *round, env *spool.Envelope, lost []unroutable) {
 	var results []deliver.Result
 	for _, u := range lost {
 		j.to = append(j.to, u.recipient)
-		results = append(results, deliver.Result{Status: statusNoRoute, Reply: "no route: " + u.err.Error()})
+		results = append(results, deliver.Result{Status: statusNoRoute, Reply: deliver.Sanitise([]byte("no route: " + u.err.Error()))})
 	}
 	q.ended(j, env, results, 0)
 }
