@@ -208,13 +208,13 @@ func TestRouteError(t *testing.T) {
 	m := commit(t, s, spool.Envelope{}, "bob@example.net", "carol@example.org")
 	q, _ := run(t, Config{Spool: s, Route: func(to string) (Route, error) {
 		if broken.Load() && strings.HasSuffix(to, ".org") {
-			return Route{}, errors.New("the table could not be asked")
+			return Route{}, errors.New("the table\x1b could not be asked")
 		}
 		return Route{Transport: x}, nil
 	}})
 	eventually(t, "bob has it", func() bool { return len(p.all()) == 1 && m.Attempts() > 1 })
 	env, err := m.Envelope()
-	if err != nil || env.Recipients[1].Reply != "no route: the table could not be asked" || env.Recipients[1].State != spool.Pending {
+	if err != nil || env.Recipients[1].Reply != `no route: the table\x1b could not be asked` || env.Recipients[1].State != spool.Pending {
 		t.Errorf("%+v, %v", env.Recipients, err)
 	}
 	broken.Store(false)
