@@ -23,7 +23,7 @@ import (
 //     and, to a client that says none, at MAIL. Only 421 is given at connect.
 //   - 421 at MAIL or RCPT closes the connection in both MTAs, whereas the same
 //     reply from sendmail's rule sets is only a reply (RFC 5321, 3.8, knows no
-//     such thing); so 451 with the same text is sent (front.Transaction).
+//     such thing); so 451 with the same text is sent (transaction).
 //   - sendmail reads a reply as a format: "%" is doubled, which Postfix undoes.
 //   - Postfix drops the filter at a reply whose text begins with a digit other
 //     than that of the code: the class of the enhanced code is made that of the
@@ -97,4 +97,18 @@ func (c *replyCache) frame(r smtp.Reply) []byte {
 	}
 	c.frames[r] = f
 	return f
+}
+
+// transaction changes what must not be said to MAIL and RCPT: 421 there closes
+// the connection (RFC 5321, 3.8), whereas the same reply from sendmail's rule
+// sets is only a reply. Closing would take away the other recipients of the
+// message, at each retry again; so it is 451 with the same text.
+func transaction(r smtp.Reply) smtp.Reply {
+	if r.Code() != 421 {
+		return r
+	}
+	if open, err := smtp.NewReply(451, r.Enhanced(), r.Text()); err == nil {
+		return open
+	}
+	return front.InternalFault()
 }

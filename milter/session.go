@@ -125,7 +125,7 @@ func (s *session) MailFrom(_, _ string, _ lib.Modifier) (resp *lib.Response, _ e
 	defer s.contain("mail", &resp)
 	s.endMessage()
 	if refuse, ok := s.refused(); ok {
-		return s.say(s.refusal(front.Transaction(refuse))), nil
+		return s.say(s.refusal(transaction(refuse))), nil
 	}
 	if !s.known {
 		return s.say(s.refusal(front.InternalFault())), nil
@@ -136,14 +136,14 @@ func (s *session) MailFrom(_, _ string, _ lib.Modifier) (resp *lib.Response, _ e
 	s.facts.Mail = policy.Mail{Sender: smtp.ParsePath(s.conn.text()), QueueID: id}
 	s.mail = s.ask(policy.StageMail)
 	s.conn.inMessage = s.mail.Refuse.IsZero()
-	return s.say(s.refusal(front.Transaction(s.mail.Refuse))), nil
+	return s.say(s.refusal(transaction(s.mail.Refuse))), nil
 }
 
 // RcptTo asks about one recipient. Its refusal is that recipient's alone.
 func (s *session) RcptTo(_, _ string, _ lib.Modifier) (resp *lib.Response, _ error) {
 	defer s.contain("rcpt", &resp)
 	if refuse, ok := s.refused(); ok {
-		return s.say(s.refusal(front.Transaction(refuse))), nil
+		return s.say(s.refusal(transaction(refuse))), nil
 	}
 	if !s.conn.inMessage {
 		return s.say(s.refusal(front.InternalFault())), nil
@@ -158,7 +158,7 @@ func (s *session) RcptTo(_, _ string, _ lib.Modifier) (resp *lib.Response, _ err
 		s.mail.Merge(o)
 		s.rcpts++
 	}
-	return s.say(s.refusal(front.Transaction(o.Refuse))), nil
+	return s.say(s.refusal(transaction(o.Refuse))), nil
 }
 
 // EndOfMessage does what could not be done before.

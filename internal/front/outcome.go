@@ -64,17 +64,3 @@ func settle(v policy.Verdict) Outcome {
 	}
 	return Outcome{Refuse: v.Reply}
 }
-
-// Transaction changes what must not be said to MAIL and RCPT: 421 there closes
-// the connection (RFC 5321, 3.8), whereas the same reply from sendmail's rule
-// sets is only a reply. Closing would take away the other recipients of the
-// message, at each retry again; so it is 451 with the same text.
-func Transaction(r smtp.Reply) smtp.Reply {
-	if r.Code() != 421 {
-		return r
-	}
-	if open, err := smtp.NewReply(451, r.Enhanced(), r.Text()); err == nil {
-		return open
-	}
-	return InternalFault()
-}

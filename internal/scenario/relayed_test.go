@@ -91,7 +91,7 @@ func startRelay(t *testing.T, s *Scenario) *relay {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := session.NewServer(session.Config{
+	server, err := session.NewServer(session.Config{
 		HostName: s.Policy.HostName,
 		Policy:   func() session.Policy { return p },
 		ResolveClient: func(ctx context.Context, addr netip.Addr) (policy.Resolve, string, string) {
@@ -101,6 +101,9 @@ func startRelay(t *testing.T, s *Scenario) *relay {
 		Spool:   session.Keep(queue),
 		Proxies: func(netip.Addr) bool { return true },
 	})
+	if err != nil {
+		t.Fatal(err)
+	}
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -244,16 +244,16 @@ func TestRefusals(t *testing.T) {
 			S: 220 ~
 			C: ` + mail + `
 			S: 554 5.7.1 No`},
-		{"the class of the code", at(policy.StageMail, refusal(452, "5.7.1", "Full")), `
+		{"the class of the enhanced code is the administrator's", at(policy.StageMail, refusal(452, "5.7.1", "Full")), `
 			S: 220 ~
 			C: ` + mail + `
-			S: 452 4.7.1 Full`},
+			S: 452 5.7.1 Full`},
 		{"RCPT with 421 is one of many", at(policy.StageRcpt, refusal(421, "4.7.0", "Later")), `
 			S: 220 ~
 			C: ` + mail + `
 			S: 250 ~
 			C: ` + rcpt + `
-			S: 451 4.7.0 Later
+			S: 421 4.7.0 Later
 			C: NOOP
 			S: 250 ~`},
 		{"RCPT", at(policy.StageRcpt, refusal(450, "4.2.0", "Grey")), `

@@ -27,7 +27,7 @@ func (s *session) hello(extended bool, name string) {
 	s.extended = extended
 	s.judgeHelo(name)
 	if refuse := s.helo.Refuse; !refuse.IsZero() {
-		s.refuse(front.Transaction(refuse), "")
+		s.refuse(refuse, "")
 		return
 	}
 	text := s.server.cfg.HostName + " Hello " + s.clientText() + ", pleased to meet you"
@@ -127,7 +127,7 @@ func (s *session) refuseFor(r smtp.Reply, address string) {
 	if r.Code() >= 500 {
 		s.refusals++
 	}
-	s.refuse(front.Transaction(r), address)
+	s.refuse(r, address)
 }
 
 // needsUTF8 refuses an address that only SMTPUTF8 can carry (RFC 6531, 3.5).

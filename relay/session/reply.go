@@ -51,9 +51,13 @@ func (s *session) wrong(code int, enhanced, text string) {
 
 // refuse sends a reply of the policy. address is the argument of MAIL or RCPT that
 // it is about, "" if it is not about one: sendmail puts it in front of the text
-// for the codes 450, 550 and 553.
+// for the codes 450, 550 and 553. As in sendmail the class of the enhanced code is
+// the administrator's, and 421 to MAIL or RCPT does not close the connection.
 func (s *session) refuse(r smtp.Reply, address string) {
-	enhanced, text := front.Presentable(r)
+	enhanced, text := r.Enhanced(), r.Text()
+	if enhanced.IsZero() || strings.TrimSpace(text) == "" {
+		enhanced, text = front.Presentable(r)
+	}
 	if enhanced.IsZero() {
 		enhanced.Class = uint16(r.Code() / 100)
 	}
