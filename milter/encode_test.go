@@ -79,6 +79,24 @@ func TestEncodeReplyAtAnyLength(t *testing.T) {
 	}
 }
 
+func TestTransaction(t *testing.T) {
+	for _, tt := range []struct {
+		code           int
+		enhanced, want string
+	}{
+		{421, "4.7.0", "451 4.7.0 Text"},
+		{450, "4.7.1", "450 4.7.1 Text"},
+		{550, "5.7.1", "550 5.7.1 Text"},
+	} {
+		if got := transaction(mustReply(t, tt.code, tt.enhanced, "Text")).String(); got != tt.want {
+			t.Errorf("transaction(%d) = %q, want %q", tt.code, got, tt.want)
+		}
+	}
+	if got := transaction(smtp.Reply{}); !got.IsZero() {
+		t.Errorf("transaction of no reply = %q", got)
+	}
+}
+
 func TestReplyCacheIsBounded(t *testing.T) {
 	var c replyCache
 	for i := range 10 * maxCachedReplies {

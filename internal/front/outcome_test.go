@@ -1,39 +1,12 @@
 package front
 
 import (
-	"strconv"
 	"strings"
 	"testing"
 
 	"gatepost/internal/smtp"
 	"gatepost/policy"
 )
-
-func mustReply(t *testing.T, line string) smtp.Reply {
-	t.Helper()
-	if line == "" {
-		return smtp.Reply{}
-	}
-	f := strings.SplitN(line, " ", 3)
-	code, err := strconv.Atoi(f[0])
-	if err != nil {
-		t.Fatal(err)
-	}
-	return smtp.MustReply(code, f[1], f[2])
-}
-
-func TestTransaction(t *testing.T) {
-	for _, tt := range []struct{ in, want string }{
-		{"421 4.7.0 Bye", "451 4.7.0 Bye"},
-		{"450 4.7.1 Later", "450 4.7.1 Later"},
-		{"550 5.7.1 No", "550 5.7.1 No"},
-		{"", ""},
-	} {
-		if got := Transaction(mustReply(t, tt.in)).String(); got != tt.want {
-			t.Errorf("Transaction(%q) = %q, want %q", tt.in, got, tt.want)
-		}
-	}
-}
 
 func TestQuarantineReasonIsBounded(t *testing.T) {
 	if got := settle(policy.Verdict{Action: policy.Quarantine}).Quarantine; got == "" {
