@@ -99,8 +99,17 @@ func Open(addr string, opt SocketOptions) (net.Listener, error) {
 	return listenTCP(a.Network, a.Addr, addr)
 }
 
-// TCP listens on HOST:PORT; no HOST is every address, IPv4 and IPv6.
-func TCP(addr string) (net.Listener, error) { return listenTCP("tcp", addr, addr) }
+// TCP listens on HOST:PORT; no HOST is every address, IPv4 and IPv6. An address
+// is of its own family alone, so that 0.0.0.0 and [::] can stand side by side.
+func TCP(addr string) (net.Listener, error) {
+	network := "tcp"
+	if ap, err := netip.ParseAddrPort(addr); err == nil {
+		if network = "tcp6"; ap.Addr().Is4() {
+			network = "tcp4"
+		}
+	}
+	return listenTCP(network, addr, addr)
+}
 
 func listenTCP(network, addr, written string) (net.Listener, error) {
 	ln, err := new(net.ListenConfig).Listen(context.Background(), network, addr)

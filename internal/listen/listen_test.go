@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -305,4 +306,19 @@ func reportSystemd() {
 		report = "error " + err.Error()
 	}
 	_, _ = os.Stdout.WriteString(strconv.Itoa(len(lns)) + " listeners, " + report + "\n")
+}
+
+// Both wildcards may stand side by side, as in mail servers' configurations.
+func TestTCPFamilies(t *testing.T) {
+	first, err := TCP("0.0.0.0:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer first.Close()
+	port := netip.MustParseAddrPort(first.Addr().String()).Port()
+	second, err := TCP(netip.AddrPortFrom(netip.IPv6Unspecified(), port).String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	second.Close()
 }
