@@ -146,9 +146,9 @@ func Open(dir string, o Options) (*Spool, error) {
 		return nil, errors.Join(fmt.Errorf("spool: %s: %w", dir, err), s.closeFiles())
 	}
 	s.askRoom(time.Now())
-	if err := s.roll(); err != nil {
+	if err := s.begin(); err != nil {
 		// Removals make room; until then nothing is taken.
-		s.o.Log.Error("spool: no segment to write to", "error", err)
+		s.paused(err)
 	}
 	go s.commitLoop()
 	go s.fileLoop()
