@@ -30,7 +30,7 @@ func scan(data []byte, base int64, m mark, segment uint64, each func(h *header, 
 			continue
 		}
 		g := gap{from: base + int64(at)}
-		size := len(data) - at
+		size = len(data) - at
 		if h, known := parseHeader(data[at:], m, segment, g.from); known {
 			g.id, g.known = h.id, true
 			size = int(min(int64(size), h.size()))
