@@ -205,7 +205,7 @@ func (s *Spool) Close() error {
 	<-s.kept
 	var err error
 	if s.unwritten() {
-		err = fmt.Errorf("spool: what became of %d messages could not be written: %w", len(s.states)+len(s.done), s.lastErr)
+		err = fmt.Errorf("spool: what became of %d messages could not be written: %v", len(s.states)+len(s.done), s.lastErr)
 	}
 	return errors.Join(err, s.closeFiles())
 }
