@@ -203,7 +203,7 @@ func TestOpenIsFast(t *testing.T) {
 	took := time.Since(start)
 	each := float64(heap()-before) / n
 	t.Logf("opened in %v, %.0f bytes a message", took, each)
-	if len(s.Messages()) != n || took > 3*time.Second || each > 220 {
+	if len(s.Messages()) != n || took > 3*time.Second || each > 200 {
 		t.Errorf("%d messages in %v, %.0f bytes each", len(s.Messages()), took, each)
 	}
 	check(t, s.Messages()[n/2], envelope(7), body)
