@@ -1,25 +1,18 @@
-// Package spool is the durable queue storage of gatepost-relay: a message whose
-// Commit returned nil is never lost. docs/durability.md says how.
+// Package spool is the durable queue storage of gatepost-relay: a message whose Commit
+// returned nil is never lost. Messages go into a log of segments, where those that come
+// at the same time share one sync; large ones go into files of their own.
+// docs/durability.md says what is synced before what, and what is left after a crash.
 package spool
 
 import (
-	"bytes"
-	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
-	"os"
-	"path/filepath"
-	"sort"
-	"strconv"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
-
-// ErrFull is the error of Create, Write and Commit when the disk has no room: 452 4.3.1.
-var ErrFull = errors.New("no room in the spool")
 
 // ErrClosed is the error of what is asked of a closed spool.
 var ErrClosed = errors.New("the spool is closed")
@@ -27,229 +20,216 @@ var ErrClosed = errors.New("the spool is closed")
 // Options of a spool. The zero value is of use.
 type Options struct {
 	Log       *slog.Logger // nil: slog.Default()
-	MinFree   int64        // bytes kept free on the disk
+	MinFree   int64        // bytes kept free on the disk; below, Create has ErrFull
 	MaxMemory int64        // bytes of message data not yet written, all together; 0: 32 MiB
+
+	d           disk          // nil: the file system
+	segmentSize int64         // 0: 16 MiB
+	inline      int64         // the largest record in the log; 0: 256 KiB
+	segments    int           // a log of more is made smaller; 0: 4
+	delay       time.Duration // until states and removals are written; 0: 100 ms
 }
 
-// Spool is an open spool directory.
+const (
+	defaultMemory  = 32 << 20
+	defaultSegment = 16 << 20
+	defaultInline  = 256 << 10
+	defaultDelay   = 100 * time.Millisecond
+)
+
+func (o *Options) fill(dir string) {
+	if o.Log == nil {
+		o.Log = slog.Default()
+	}
+	if o.d == nil {
+		o.d = dirDisk(dir)
+	}
+	o.MaxMemory = orElse(o.MaxMemory, defaultMemory)
+	o.segmentSize = orElse(o.segmentSize, defaultSegment)
+	o.inline = min(orElse(o.inline, defaultInline), o.segmentSize/4)
+	o.segments = orElse(o.segments, 4)
+	o.delay = orElse(o.delay, defaultDelay)
+}
+
+func orElse[T comparable](v, standard T) T {
+	if v == *new(T) {
+		return standard
+	}
+	return v
+}
+
+// A state with an answer for each recipient must fit into a segment.
+func (o *Options) mostRecipients() int {
+	return int(min(maxRecipients, o.segmentSize/2/(maxReply+8)))
+}
+
+func (o *Options) mostHead() int64 { return min(maxHead, o.segmentSize/4) }
+
+// Spool is an open spool directory. Its methods are safe for concurrent use.
 type Spool struct {
-	dir  string
-	mu   sync.Mutex
-	last uint64
-	all  map[uint64]*Message
-}
+	o      Options
+	d      disk
+	mark   mark
+	unlock func() error
+	chunks chunks
+	space  space
 
-// Message is one in the queue. Its methods are safe for concurrent use.
-type Message struct {
-	s        *Spool
-	id       uint64
-	size     int64
 	mu       sync.Mutex
-	stored   stored
-	bodyFrom int64
-}
+	closed   bool
+	waiting  []*Writer  // to be committed to the log
+	filing   []*Writer  // sealed files, to get their names
+	states   []*Message // whose pend is to be written
+	done     []uint64   // removed, to be written
+	unlinks  []uint64   // removed, whose files are to be
+	segments []*segment // oldest first; the last one is current, unless that is nil
+	current  *segment
+	next     *segment // made ready
+	spares   []uint64 // numbers of files to be used again
+	own      list     // messages in files of their own
+	total    Stats
+	lastID   uint64
+	idLimit  uint64 // lastID stays below
 
-type stored struct {
-	Envelope Envelope
-	Attempts int
-	NextTry  time.Time
+	preparing  sync.Mutex // before mu
+	lastNumber uint64     // of the segments made; under preparing
+
+	foldersLock sync.Mutex
+	folders     map[string]bool // of mail/, synced
+
+	updating [64]sync.Mutex // one change of a message at a time; before mu
+	results  sync.Pool      // of chan error
+
+	// The committer's.
+	batch     batch
+	ids       []byte
+	ends      []end
+	pause     time.Duration
+	notBefore time.Time
+	lastErr   error
+
+	unlinked map[string][]uint64 // the keeper's: folder to ids, not yet synced
+
+	wake, wakeFiler, wakeKeep, stop chan struct{}
+	committed, filed, kept          chan struct{}
+	syncs, commits                  atomic.Uint64
 }
 
 // Stats are counts of a spool.
 type Stats struct {
-	Messages, Held int   // in the queue; of them on hold
-	Bytes          int64 // of message data in the queue
-	Segments       int   // files of the log
-	Commits, Syncs uint64
-	Free           int64 // bytes on the disk
+	Messages, Held int    // in the queue; of them with a reason not to be delivered
+	Bytes          int64  // of message data in the queue
+	Segments       int    // files of the log that hold something needed, or may
+	Commits        uint64 // messages committed since Open
+	Syncs          uint64 // of files and folders, for them and for what became of them
+	Free           int64  // bytes on the disk that may still be used, when last asked
 }
 
-// Open opens the spool in dir and makes it if it is missing.
+// Open opens the spool in dir, which only one process can do at a time, and rebuilds the
+// queue's state. A missing directory is made, for its owner only. What a crash has torn
+// is dropped, and what is damaged is kept aside; both are logged.
 func Open(dir string, o Options) (*Spool, error) {
-	s := &Spool{dir: dir, all: map[uint64]*Message{}, last: uint64(time.Now().UnixMicro())}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	o.fill(dir)
+	unlock, err := lockDir(dir)
+	if err != nil {
 		return nil, fmt.Errorf("spool: %w", err)
 	}
-	names, err := filepath.Glob(filepath.Join(dir, "*.msg"))
+	s := &Spool{
+		o: o, d: o.d, unlock: unlock, folders: map[string]bool{}, unlinked: map[string][]uint64{},
+		wake: make(chan struct{}, 1), wakeFiler: make(chan struct{}, 1), wakeKeep: make(chan struct{}, 1), stop: make(chan struct{}),
+		committed: make(chan struct{}), filed: make(chan struct{}), kept: make(chan struct{}),
+	}
+	s.chunks.most.Store(o.MaxMemory)
+	if err = s.prepareDir(); err == nil {
+		err = s.recover()
+	}
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(fmt.Errorf("spool: %s: %w", dir, err), s.closeFiles())
 	}
-	for _, name := range names {
-		data, err := os.ReadFile(name)
-		if err != nil {
-			return nil, fmt.Errorf("spool: %w", err)
-		}
-		head, _, _ := bytes.Cut(data, []byte("\n"))
-		m := &Message{s: s, bodyFrom: int64(len(head)) + 1, size: int64(len(data)-len(head)) - 1}
-		if err := json.Unmarshal(head, &m.stored); err != nil {
-			return nil, fmt.Errorf("spool: %s: %w", name, err)
-		}
-		if m.id, err = strconv.ParseUint(m.stored.Envelope.ID, 32, 64); err != nil {
-			return nil, fmt.Errorf("spool: %s: %w", name, err)
-		}
-		s.all[m.id] = m
+	s.askRoom(time.Now())
+	if err := s.roll(); err != nil {
+		// Removals make room; until then nothing is taken.
+		s.o.Log.Error("spool: no segment to write to", "error", err)
 	}
+	go s.commitLoop()
+	go s.fileLoop()
+	go s.keepLoop()
 	return s, nil
 }
 
-// Messages are all there are, oldest first.
+// Messages are all in the queue, oldest first.
 func (s *Spool) Messages() []*Message {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	var out []*Message
-	for _, m := range s.all {
-		out = append(out, m)
+	all := make([]*Message, 0, s.total.Messages)
+	for m := s.own.first; m != nil; m = m.next {
+		all = append(all, m)
 	}
-	sort.Slice(out, func(i, j int) bool { return out[i].id < out[j].id })
-	return out
+	for _, g := range s.segments {
+		for m := g.live.first; m != nil; m = m.next {
+			all = append(all, m)
+		}
+	}
+	s.mu.Unlock()
+	slices.SortFunc(all, func(a, b *Message) int {
+		if a.id < b.id {
+			return -1
+		}
+		return 1
+	})
+	return all
 }
 
-// Stats counts.
-func (s *Spool) Stats() Stats { return Stats{Messages: len(s.Messages())} }
-
-// Close ends it.
-func (s *Spool) Close() error { return nil }
-
-// Writer takes one message.
-type Writer struct {
-	m    *Message
-	body bytes.Buffer
-}
-
-// Create begins a message.
-func (s *Spool) Create(e Envelope) (*Writer, error) {
+// Stats are the counts as of now.
+func (s *Spool) Stats() Stats {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.last++
-	e.ID = strconv.FormatUint(s.last, 32)
-	if e.Arrived.IsZero() {
-		e.Arrived = time.Now()
-	}
-	return &Writer{m: &Message{s: s, id: s.last, stored: stored{Envelope: e}}}, nil
+	t := s.total
+	t.Segments = len(s.segments)
+	s.mu.Unlock()
+	t.Commits, t.Syncs, t.Free = s.commits.Load(), s.syncs.Load(), s.space.free.Load()
+	return t
 }
 
-// ID is the queue id.
-func (w *Writer) ID() string { return w.m.ID() }
-
-// Write takes the message, canonical CRLF, header first.
-func (w *Writer) Write(p []byte) (int, error) { return w.body.Write(p) }
-
-// Commit makes it durable.
-func (w *Writer) Commit(ctx context.Context) (*Message, error) {
-	w.m.size = int64(w.body.Len())
-	if err := w.m.save(w.body.Bytes()); err != nil {
-		return nil, err
+// Close writes down what is to be written and ends all use of the directory. Writers that
+// are not committed are lost, and what waits in Commit is answered. Open readers of
+// messages stay good.
+func (s *Spool) Close() error {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return nil
 	}
-	w.m.s.mu.Lock()
-	w.m.s.all[w.m.id] = w.m
-	w.m.s.mu.Unlock()
-	return w.m, nil
+	s.closed = true
+	s.mu.Unlock()
+	close(s.stop)
+	<-s.filed
+	<-s.committed
+	<-s.kept
+	var err error
+	if s.unwritten() {
+		err = fmt.Errorf("spool: what became of %d messages could not be written: %w", len(s.states)+len(s.done), s.lastErr)
+	}
+	return errors.Join(err, s.closeFiles())
 }
 
-// Abort gives it up.
-func (w *Writer) Abort() {}
+func (s *Spool) closeFiles() error {
+	s.mu.Lock()
+	var errs []error
+	all := s.segments
+	if s.next != nil {
+		all = append(all, s.next)
+	}
+	for _, g := range all {
+		g.retired = true
+		if g.readers == 0 {
+			errs = append(errs, g.f.close())
+		}
+	}
+	s.mu.Unlock()
+	return errors.Join(append(errs, s.unlock())...)
+}
 
-func (m *Message) path() string { return filepath.Join(m.s.dir, m.ID()+".msg") }
-
-func (m *Message) save(body []byte) error {
-	head, err := json.Marshal(m.stored)
+// complain logs an error after which nothing else is to be done.
+func (s *Spool) complain(what string, err error) {
 	if err != nil {
-		return err
+		s.o.Log.Error("spool: "+what, "error", err)
 	}
-	m.bodyFrom = int64(len(head)) + 1
-	f, err := os.OpenFile(m.path()+".tmp", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(append(append(head, '\n'), body...))
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(m.path()+".tmp", m.path()); err != nil {
-		return err
-	}
-	d, err := os.Open(m.s.dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
-}
-
-// ID is the queue id.
-func (m *Message) ID() string { return strconv.FormatUint(m.id, 32) }
-
-// Envelope is a copy, with the recipients' states as of now. It is read from the disk.
-func (m *Message) Envelope() (Envelope, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	e := m.stored.Envelope
-	e.Recipients = append([]Recipient(nil), e.Recipients...)
-	return e, nil
-}
-
-// Size is the message's, in bytes.
-func (m *Message) Size() int64 { return m.size }
-
-// Arrived is when it came.
-func (m *Message) Arrived() time.Time { return m.stored.Envelope.Arrived }
-
-// Held reports whether it has a reason not to be delivered.
-func (m *Message) Held() bool { m.mu.Lock(); defer m.mu.Unlock(); return m.stored.Envelope.Hold != "" }
-
-// Attempts is how often it was tried.
-func (m *Message) Attempts() int { m.mu.Lock(); defer m.mu.Unlock(); return m.stored.Attempts }
-
-// NextTry is when it is due.
-func (m *Message) NextTry() time.Time { m.mu.Lock(); defer m.mu.Unlock(); return m.stored.NextTry }
-
-type section struct {
-	*io.SectionReader
-	f *os.File
-}
-
-func (s section) Close() error { return s.f.Close() }
-
-// Open reads the message's bytes.
-func (m *Message) Open() (io.ReadSeekCloser, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	f, err := os.Open(m.path())
-	if err != nil {
-		return nil, err
-	}
-	return section{io.NewSectionReader(f, m.bodyFrom, m.size), f}, nil
-}
-
-// Update writes down what has become of it.
-func (m *Message) Update(u Update) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	data, err := os.ReadFile(m.path())
-	if err != nil {
-		return err
-	}
-	body := data[m.bodyFrom:]
-	m.stored.Envelope.Recipients = append([]Recipient(nil), m.stored.Envelope.Recipients...)
-	for _, c := range u.Recipients {
-		r := &m.stored.Envelope.Recipients[c.Index]
-		r.State, r.Reply = c.State, c.Reply
-	}
-	if u.Attempts != nil {
-		m.stored.Attempts = *u.Attempts
-	}
-	if u.NextTry != nil {
-		m.stored.NextTry = *u.NextTry
-	}
-	if u.Hold != nil {
-		m.stored.Envelope.Hold = *u.Hold
-	}
-	return m.save(body)
-}
-
-// Remove takes it out of the queue.
-func (m *Message) Remove() error {
-	m.s.mu.Lock()
-	delete(m.s.all, m.id)
-	m.s.mu.Unlock()
-	return os.Remove(m.path())
 }

@@ -1,0 +1,198 @@
+package spool
+
+import (
+	"errors"
+	"fmt"
+	"io"
+)
+
+// view is a message's places at one moment; its segments are held until closed.
+type view struct {
+	s          *Spool
+	m          *Message
+	at, latest place
+	head       uint32
+	latestSize uint32
+	pend       *pending
+	own        file
+}
+
+// view opens what is needed to read the message. The caller closes it.
+func (m *Message) view() (*view, error) {
+	s := m.s
+	s.mu.Lock()
+	if m.gone || s.closed {
+		gone := m.gone
+		s.mu.Unlock()
+		if gone {
+			return nil, ErrRemoved
+		}
+		return nil, ErrClosed
+	}
+	v := &view{s: s, m: m, at: m.at, head: m.head, latest: m.latest, latestSize: m.latestSize, pend: m.pend}
+	if v.latestSize == 0 {
+		v.latest = v.at
+	}
+	for _, g := range []*segment{v.at.segment, v.latest.segment} {
+		if g != nil {
+			g.readers++
+		}
+	}
+	s.mu.Unlock()
+	if v.at.segment == nil {
+		var err error
+		if v.own, err = s.d.open(mailName(m.id)); err != nil {
+			v.close()
+			return nil, err
+		}
+	}
+	return v, nil
+}
+
+func (v *view) close() {
+	for _, g := range []*segment{v.at.segment, v.latest.segment} {
+		if g != nil {
+			v.s.release(g)
+		}
+	}
+	if v.own != nil {
+		v.s.complain("closing "+mailName(v.m.id), v.own.close())
+	}
+}
+
+// file that a place is in, and the number of its segment.
+func (v *view) file(p place) (file, uint64) {
+	if p.segment != nil {
+		return p.segment.f, p.segment.number
+	}
+	return v.own, 0
+}
+
+// record reads header and head of the record at p.
+func (v *view) record(p place, size uint32, k kind) ([]byte, error) {
+	buf := make([]byte, size)
+	f, number := v.file(p)
+	if err := f.readAt(buf, p.off); err != nil {
+		return nil, err
+	}
+	h, ok := parseHeader(buf, v.s.mark, number, p.off)
+	head := buf[headerSize:]
+	if !ok || h.kind != k || h.id != v.m.id || int(h.head) != len(head) || checksum(head) != h.headCRC {
+		return nil, fmt.Errorf("%w: record at byte %d of segment %d", ErrDamaged, p.off, number)
+	}
+	return head, nil
+}
+
+func (v *view) envelope() (Envelope, state, error) {
+	head, err := v.record(v.at, headerSize+v.head, kindMessage)
+	if err != nil {
+		return Envelope{}, state{}, err
+	}
+	e, st, err := decodeMessage(head)
+	if err != nil {
+		return Envelope{}, state{}, errors.Join(ErrDamaged, err)
+	}
+	head = nil
+	if v.pend != nil {
+		head = v.pend.head
+	} else if v.latestSize > 0 {
+		if head, err = v.record(v.latest, v.latestSize, kindState); err != nil {
+			return Envelope{}, state{}, err
+		}
+	}
+	if head != nil {
+		if st, err = decodeState(head); err != nil {
+			return Envelope{}, state{}, errors.Join(ErrDamaged, err)
+		}
+	}
+	return e, st, nil
+}
+
+// read gives envelope and state as of now. The message may be moved meanwhile, its own
+// file replaced; then it is read again.
+func (m *Message) read() (Envelope, state, error) {
+	for try := 1; ; try++ {
+		v, err := m.view()
+		if err != nil {
+			return Envelope{}, state{}, err
+		}
+		e, st, err := v.envelope()
+		v.close()
+		if err == nil || try == 3 || !v.stale() {
+			return e, st, err
+		}
+	}
+}
+
+// stale reports whether the message is elsewhere now.
+func (v *view) stale() bool {
+	v.s.mu.Lock()
+	defer v.s.mu.Unlock()
+	return v.at != v.m.at || v.latestSize != v.m.latestSize || v.latestSize > 0 && v.latest != v.m.latest
+}
+
+// Open gives the message's bytes. They are checked on the way: read from the beginning
+// to the end, the last Read has the error ErrDamaged instead of io.EOF if they are not
+// those that were written. A Reader is for one goroutine.
+func (m *Message) Open() (io.ReadSeekCloser, error) {
+	v, err := m.view()
+	if err != nil {
+		return nil, fmt.Errorf("spool: %s: %w", m.ID(), err)
+	}
+	return &reader{v: v}, nil
+}
+
+type reader struct {
+	v      *view
+	pos    int64
+	summed int64 // how much of the beginning is in sum
+	sum    uint32
+}
+
+func (r *reader) Read(p []byte) (int, error) {
+	if r.v == nil {
+		return 0, errors.New("spool: read of a closed message")
+	}
+	m := r.v.m
+	if r.pos >= m.size {
+		return 0, io.EOF
+	}
+	p = p[:min(int64(len(p)), m.size-r.pos)]
+	f, _ := r.v.file(r.v.at)
+	if err := f.readAt(p, r.v.at.off+headerSize+int64(r.v.head)+r.pos); err != nil {
+		return 0, fmt.Errorf("spool: %s: %w", m.ID(), err)
+	}
+	if r.summed == r.pos {
+		r.sum = update(r.sum, p)
+		r.summed += int64(len(p))
+		if r.summed == m.size && r.sum != m.bodyCRC {
+			return 0, fmt.Errorf("spool: %s: %w", m.ID(), ErrDamaged)
+		}
+	}
+	r.pos += int64(len(p))
+	return len(p), nil
+}
+
+func (r *reader) Seek(off int64, whence int) (int64, error) {
+	switch whence {
+	case io.SeekCurrent:
+		off += r.pos
+	case io.SeekEnd:
+		if r.v != nil {
+			off += r.v.m.size
+		}
+	}
+	if off < 0 {
+		return r.pos, errors.New("spool: seek to before the message")
+	}
+	r.pos = off
+	return off, nil
+}
+
+func (r *reader) Close() error {
+	if r.v != nil {
+		r.v.close()
+		r.v = nil
+	}
+	return nil
+}

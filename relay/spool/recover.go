@@ -1,0 +1,288 @@
+package spool
+
+import (
+	"encoding/binary"
+	"slices"
+)
+
+// found is what a record of the log says.
+type found struct {
+	kind     kind
+	id       uint64
+	at       int64
+	size     int64 // of the record
+	head     uint32
+	body     int64
+	bodyCRC  uint32
+	arrived  int64
+	version  uint32
+	attempts uint32
+	nextTry  int64
+	held     bool
+	done     []uint64
+}
+
+// scanned is a segment as it was found.
+type scanned struct {
+	*segment
+	records []found
+	gaps    []gap
+	last    int64 // behind its last whole record
+}
+
+// recovery is what Open gathers.
+type recovery struct {
+	s        *Spool
+	segments []*scanned
+	ends     map[uint64]end
+	messages map[uint64]*Message
+	states   map[uint64]placed // newest, of messages that the log does not have
+	done     map[uint64]bool
+}
+
+type placed struct {
+	*found
+	place
+}
+
+// recover rebuilds the queue from what is on the disk.
+func (s *Spool) recover() error {
+	r := &recovery{s: s, ends: map[uint64]end{}, messages: map[uint64]*Message{}, states: map[uint64]placed{}, done: map[uint64]bool{}}
+	if err := r.readLog(); err != nil {
+		return err
+	}
+	for _, g := range r.segments {
+		r.judge(g)
+		r.apply(g)
+		s.segments = append(s.segments, g.segment)
+	}
+	if n := len(r.segments); n > 0 {
+		g := r.segments[n-1]
+		if _, known := r.ends[g.number]; !known {
+			s.ends = append(s.ends, end{g.number, roundUp(g.last), true})
+		}
+	}
+	if err := r.readOwn(); err != nil {
+		return err
+	}
+	for _, m := range r.messages {
+		s.count(m, 1)
+	}
+	return r.cleanTmp()
+}
+
+// readLog scans the segments, oldest first.
+func (r *recovery) readLog() error {
+	s := r.s
+	names, err := s.d.names(logDir)
+	if err != nil {
+		return err
+	}
+	var numbers []uint64
+	for _, name := range names {
+		n, spare, ok := segmentNumber(name)
+		switch {
+		case !ok:
+			s.o.Log.Warn("spool: a file that is not ours is left alone", "file", logDir+"/"+name)
+			continue
+		case spare:
+			err = r.keepSpare(n)
+		default:
+			numbers = append(numbers, n)
+		}
+		if err != nil {
+			return err
+		}
+		s.lastNumber = max(s.lastNumber, n)
+	}
+	slices.Sort(numbers)
+	for _, n := range numbers {
+		g, err := r.readSegment(n)
+		if err != nil {
+			return err
+		}
+		r.segments = append(r.segments, g)
+	}
+	return nil
+}
+
+// keepSpare takes note of a file to be used again.
+func (r *recovery) keepSpare(n uint64) error {
+	f, err := r.s.d.open(spareName(n))
+	if err != nil {
+		return err
+	}
+	size, err := f.size()
+	r.s.complain("closing "+spareName(n), f.close())
+	if err != nil {
+		return err
+	}
+	if size != r.s.o.segmentSize || len(r.s.spares) >= maxSpares {
+		r.s.complain("removing a spare segment", r.s.d.unlink(spareName(n)))
+		return nil
+	}
+	r.s.spares = append(r.s.spares, n)
+	return nil
+}
+
+func (r *recovery) readSegment(n uint64) (*scanned, error) {
+	f, err := r.s.d.open(segmentName(n))
+	if err != nil {
+		return nil, err
+	}
+	g := &scanned{segment: &segment{number: n, f: f}}
+	if g.size, err = f.size(); err != nil {
+		return nil, err
+	}
+	// A process that was killed may have left what is not on the disk yet; what follows
+	// from it must not get there first.
+	if err := f.sync(); err != nil {
+		return nil, err
+	}
+	data, bad := readAll(f, min(g.size, maxSegment))
+	if bad != nil {
+		g.keep = true
+		r.s.o.Log.Error("spool: a segment cannot be read in places", "segment", segmentName(n), "error", bad)
+	}
+	g.last, g.gaps = scan(data, 0, r.s.mark, n, func(h *header, head, _ []byte) { r.note(g, h, head) })
+	g.end = roundUp(g.last)
+	return g, nil
+}
+
+// maxSegment bounds what is read of a file that is called a segment.
+const maxSegment = 1 << 30
+
+// readAll reads what can be read; the rest is zeros, and there is an error.
+func readAll(f file, size int64) ([]byte, error) {
+	data := make([]byte, size)
+	err := f.readAt(data, 0)
+	if err == nil {
+		return data, nil
+	}
+	for at := int64(0); at < size; at += page {
+		part := data[at:min(at+page, size)]
+		if f.readAt(part, at) != nil {
+			clear(part)
+		}
+	}
+	return data, err
+}
+
+// note remembers a record. A head that cannot be decoded is damage.
+func (r *recovery) note(g *scanned, h *header, head []byte) {
+	n := found{kind: h.kind, id: h.id, at: int64(h.at), size: h.size(), head: h.head, body: h.body, bodyCRC: h.bodyCRC}
+	var st state
+	var err error
+	switch h.kind {
+	case kindMessage:
+		var e Envelope
+		e, st, err = decodeMessage(head)
+		n.arrived = nanos(e.Arrived)
+	case kindState:
+		st, err = decodeState(head)
+	case kindDone:
+		for ; len(head) >= 8; head = head[8:] {
+			n.done = append(n.done, binary.LittleEndian.Uint64(head))
+		}
+	case kindEnd:
+		r.ends[h.id] = end{h.id, h.body, h.flags&flagRecovered != 0}
+		return
+	}
+	if err != nil {
+		g.keep = true
+		r.s.o.Log.Error("spool: an envelope is damaged", "segment", segmentName(g.number), "offset", h.at, "id", idText(h.id), "error", err)
+		return
+	}
+	n.version, n.attempts, n.nextTry, n.held = st.version, st.attempts, st.nextTry, st.hold != ""
+	g.records = append(g.records, n)
+}
+
+// judge says which of the gaps are torn, by a crash while they were being written, and
+// which are damaged: a batch is begun only after the one before it was synced.
+func (r *recovery) judge(g *scanned) {
+	e, known := r.ends[g.number]
+	for _, p := range g.gaps {
+		if known && p.from >= e.at {
+			continue // it was never answered, or was logged by an earlier run
+		}
+		attrs := []any{"segment", segmentName(g.number), "offset", p.from, "bytes", p.to - p.from}
+		if p.id != 0 {
+			attrs = append(attrs, "id", idText(p.id))
+		}
+		if !p.last && p.batch > p.from || known && !e.recovered {
+			g.keep = true
+			r.s.o.Log.Error("spool: a record is damaged; the segment will be kept in aside/", attrs...)
+		} else {
+			r.s.o.Log.Warn("spool: a record is torn; it was not answered, and is dropped", attrs...)
+		}
+	}
+	if known && !e.recovered && roundUp(g.last) < e.at {
+		g.keep = true
+		r.s.o.Log.Error("spool: the end of a segment is missing; it will be kept in aside/", "segment", segmentName(g.number), "from", g.last, "to", e.at)
+	}
+}
+
+// apply puts the records of a segment into the queue.
+func (r *recovery) apply(g *scanned) {
+	e, known := r.ends[g.number]
+	if known {
+		g.end = min(g.end, e.at)
+	}
+	for i := range g.records {
+		n := &g.records[i]
+		if known && n.at >= e.at {
+			r.s.o.Log.Info("spool: a record that was not answered is dropped", "segment", segmentName(g.number), "offset", n.at, "id", idText(n.id))
+			continue
+		}
+		switch n.kind {
+		case kindMessage:
+			r.message(g.segment, n)
+		case kindState:
+			if m := r.messages[n.id]; m != nil {
+				m.take(n, place{g.segment, n.at})
+			} else {
+				r.state(n, place{g.segment, n.at})
+			}
+		case kindDone:
+			for _, id := range n.done {
+				r.finish(id)
+			}
+		}
+	}
+}
+
+func (r *recovery) message(g *segment, n *found) {
+	if r.done[n.id] || r.messages[n.id] != nil {
+		return
+	}
+	m := &Message{
+		s: r.s, id: n.id, arrived: n.arrived, size: n.body, bodyCRC: n.bodyCRC, head: n.head,
+		version: n.version, attempts: n.attempts, nextTry: n.nextTry, held: n.held, at: place{g, n.at},
+	}
+	g.live.push(m)
+	r.messages[n.id] = m
+}
+
+// take notes a newer state.
+func (m *Message) take(n *found, p place) {
+	if n.version <= m.version {
+		return
+	}
+	m.version, m.attempts, m.nextTry, m.held = n.version, n.attempts, n.nextTry, n.held
+	m.setLatest(p, headerSize+n.head)
+}
+
+func (r *recovery) state(n *found, p place) {
+	if old, ok := r.states[n.id]; !ok || n.version > old.version {
+		r.states[n.id] = placed{n, p}
+	}
+}
+
+func (r *recovery) finish(id uint64) {
+	r.done[id] = true
+	if m := r.messages[id]; m != nil {
+		m.home().remove(m)
+		m.setLatest(place{}, 0)
+		delete(r.messages, id)
+	}
+}

@@ -1,0 +1,171 @@
+package spool
+
+import (
+	"errors"
+	"fmt"
+	"os"
+)
+
+// readOwn reads the files of mail/.
+func (r *recovery) readOwn() error {
+	s := r.s
+	folders, err := s.d.names(mailDir)
+	if err == nil {
+		err = s.d.syncDir(mailDir)
+	}
+	if err != nil {
+		return err
+	}
+	for _, folder := range folders {
+		folder = mailDir + "/" + folder
+		names, err := s.d.names(folder)
+		if err == nil {
+			// See readSegment; segments are given up on the strength of these names.
+			err = s.d.syncDir(folder)
+		}
+		if err != nil {
+			return err
+		}
+		s.folders[folder] = true
+		for _, name := range names {
+			if err := r.readFile(folder, name); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// readFile puts a message that has a file of its own into the queue.
+func (r *recovery) readFile(folder, name string) error {
+	s := r.s
+	full := folder + "/" + name
+	id, ok := parseID(name)
+	if !ok || mailName(id) != full {
+		s.o.Log.Warn("spool: a file that is not ours is left alone", "file", full)
+		return nil
+	}
+	if r.done[id] {
+		s.unlinks = append(s.unlinks, id)
+		return nil
+	}
+	f, err := s.d.open(full)
+	if err != nil {
+		return err
+	}
+	m, bad := r.loadOwn(f, id)
+	if err := f.close(); err != nil {
+		return err
+	}
+	if path := (*os.PathError)(nil); errors.As(bad, &path) {
+		s.o.Log.Error("spool: the file of a message cannot be read; it is left out until the next start", "file", full, "error", bad)
+		return nil
+	}
+	if bad != nil {
+		s.o.Log.Error("spool: the file of a message is damaged; it is kept in aside/", "file", full, "error", bad)
+		if err := s.d.rename(full, asideDir+"/"+name); err != nil {
+			return err
+		}
+		return s.d.syncDir(asideDir)
+	}
+	r.adopt(m)
+	return nil
+}
+
+// firstRead is enough for header and head of most messages.
+const firstRead = 1024
+
+// loadOwn reads header, head, and the states that were added. The body is checked when
+// it is read: a file has its name only after it was synced.
+func (r *recovery) loadOwn(f file, id uint64) (*Message, error) {
+	size, err := f.size()
+	if err != nil {
+		return nil, err
+	}
+	buf := make([]byte, min(size, firstRead))
+	if err := f.readAt(buf, 0); err != nil {
+		return nil, err
+	}
+	h, ok := parseHeader(buf, r.s.mark, 0, 0)
+	if !ok || h.kind != kindMessage || h.id != id || h.size() > size {
+		return nil, fmt.Errorf("%d bytes do not begin with a whole record of this message", size)
+	}
+	if n := headerSize + int64(h.head); n > int64(len(buf)) {
+		buf = make([]byte, n)
+		if err := f.readAt(buf, 0); err != nil {
+			return nil, err
+		}
+	}
+	head := buf[headerSize:][:h.head]
+	if checksum(head) != h.headCRC {
+		return nil, errors.New("checksum of the envelope")
+	}
+	e, st, err := decodeMessage(head)
+	if err != nil {
+		return nil, err
+	}
+	m := &Message{
+		s: r.s, id: id, arrived: nanos(e.Arrived), size: h.body, bodyCRC: h.bodyCRC, head: h.head,
+		version: st.version, attempts: st.attempts, nextTry: st.nextTry, held: st.hold != "",
+	}
+	return m, r.addedStates(f, m, roundUp(h.size()), size)
+}
+
+// addedStates finds the newest state at the end of the file. A torn one was not synced:
+// the log still has it.
+func (r *recovery) addedStates(f file, m *Message, from, size int64) error {
+	if from >= size {
+		return nil
+	}
+	if err := f.sync(); err != nil {
+		return err
+	}
+	data := make([]byte, min(size-from, maxSegment))
+	if err := f.readAt(data, from); err != nil {
+		return err
+	}
+	scan(data, from, r.s.mark, 0, func(h *header, head, _ []byte) {
+		if h.kind != kindState || h.id != m.id {
+			return
+		}
+		if st, err := decodeState(head); err == nil {
+			n := found{version: st.version, attempts: st.attempts, nextTry: st.nextTry, held: st.hold != "", head: h.head}
+			m.take(&n, place{nil, int64(h.at)})
+		}
+	})
+	return nil
+}
+
+// adopt has the file take the place of what the log says of the same message, except
+// that the newest state counts.
+func (r *recovery) adopt(m *Message) {
+	if old := r.messages[m.id]; old != nil {
+		if old.version > m.version {
+			m.version, m.attempts, m.nextTry, m.held = old.version, old.attempts, old.nextTry, old.held
+			m.setLatest(old.latest, old.latestSize)
+		}
+		old.home().remove(old)
+		old.setLatest(place{}, 0)
+	} else if st, ok := r.states[m.id]; ok {
+		m.take(st.found, st.place)
+	}
+	r.s.own.push(m)
+	r.messages[m.id] = m
+}
+
+// cleanTmp removes what was not finished.
+func (r *recovery) cleanTmp() error {
+	names, err := r.s.d.names(tmpDir)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if err := r.s.d.unlink(tmpDir + "/" + name); err != nil {
+			return err
+		}
+	}
+	if len(names) > 0 {
+		r.s.o.Log.Info("spool: messages that were not finished are removed", "files", len(names))
+	}
+	return nil
+}
