@@ -163,9 +163,16 @@ func TestClientsOfAProxyAreCounted(t *testing.T) {
 	second := f.dial()
 	second.send(header)
 	second.expect("421 4.7.0 mx.example.com Too many connections from your address, please try again later")
-	other := f.dial()
-	other.send("PROXY TCP4 192.0.2.3 192.0.2.2 1 25\r\n")
-	other.expect("220 mx.example.com ESMTP Gatepost")
+	for _, tt := range []struct{ client, want string }{
+		{"TCP4 192.0.2.3 192.0.2.2", "220 mx.example.com ESMTP Gatepost"},
+		{"TCP6 2001:db8::1 2001:db8::2", "220 mx.example.com ESMTP Gatepost"},
+		{"TCP6 2001:db8::ffff:1 2001:db8::2", "421 4.7.0 mx.example.com Too many connections from your address, please try again later"},
+		{"TCP6 2001:db8:0:1::1 2001:db8::2", "220 mx.example.com ESMTP Gatepost"},
+	} {
+		c := f.dial()
+		c.send("PROXY " + tt.client + " 1 25\r\n")
+		c.expect(tt.want)
+	}
 }
 
 func TestXclient(t *testing.T) {
