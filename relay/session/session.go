@@ -55,6 +55,7 @@ type transaction struct {
 // serve is the session from its beginning to its end.
 func (s *session) serve() {
 	defer s.server.doors.Leave(s)
+	defer s.wire.abandon()
 	defer s.contain()
 	defer s.end()
 	defer s.contain()
@@ -88,12 +89,13 @@ func (s *session) sit(client netip.Addr) bool {
 	if s.trusted || !client.IsValid() {
 		return true
 	}
-	if !s.server.places.take(client) {
+	seat := seatOf(client)
+	if !s.server.places.take(seat) {
 		s.server.crowded.Add(1)
 		s.server.said.Complain("smtp: connection closed: too many from one client", "client", client, "limit", s.server.places.max)
 		return false
 	}
-	s.seat = client
+	s.seat = seat
 	return true
 }
 
