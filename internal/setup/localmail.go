@@ -35,7 +35,7 @@ func (e *Engine) LocalRecipient(ctx context.Context, to smtp.Mailbox) smtp.Reply
 		return replyCannotLookUp()
 	case !local:
 		return smtp.Reply{}
-	case s.cfg.Relay.LocalMail.Kind == config.LocalRefused:
+	case e.local == config.LocalRefused:
 		return replyNoLocalMail()
 	}
 	known, err := s.knowsUser(ctx, to)
