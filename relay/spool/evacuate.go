@@ -2,7 +2,6 @@ package spool
 
 import (
 	"errors"
-	"fmt"
 	"io"
 )
 
@@ -56,7 +55,7 @@ func (s *Spool) moveOut(g *segment, some []*Message) error {
 			break
 		}
 	}
-	return errors.Join(failed, s.settleMoved(g, all))
+	return errors.Join(failed, s.settleMoved(all))
 }
 
 // lose gives up a message that cannot be read; its segment is kept for the operator.
@@ -136,9 +135,15 @@ func copyTo(f file, record []byte, r io.Reader) error {
 
 // settleMoved gives the files their names, syncs those, and only then says where the
 // messages are.
-func (s *Spool) settleMoved(g *segment, all []moved) error {
+func (s *Spool) settleMoved(all []moved) error {
 	folders := map[string]bool{}
 	for _, mv := range all {
+		if !mv.m.markCopied() {
+			if err := s.d.unlink(tmpName(mv.m.id)); err != nil {
+				return err
+			}
+			continue
+		}
 		folder := mailFolder(mv.m.id)
 		err := s.makeFolder(folder)
 		if err == nil {
@@ -160,11 +165,10 @@ func (s *Spool) settleMoved(g *segment, all []moved) error {
 	for _, mv := range all {
 		m := mv.m
 		if m.gone {
-			s.unlinks = append(s.unlinks, m.id)
 			continue
 		}
 		m.home().remove(m)
-		m.at, m.head = place{}, mv.head
+		m.at, m.head, m.spoilt = place{}, mv.head, false
 		s.own.push(m)
 		if m.version == mv.version {
 			m.setLatest(place{}, 0)
@@ -173,18 +177,31 @@ func (s *Spool) settleMoved(g *segment, all []moved) error {
 	return nil
 }
 
+// markCopied says that from now on there may be a file of the message's own, which goes
+// with it. It reports false if the message is gone already.
+func (m *Message) markCopied() bool {
+	m.s.mu.Lock()
+	defer m.s.mu.Unlock()
+	m.copied = !m.gone
+	return m.copied
+}
+
 // appendStates writes the states of messages that have files of their own into those.
 func (s *Spool) appendStates(g *segment, some []*Message) error {
 	for _, m := range some {
-		err := s.appendState(g, m)
-		if err != nil && !errors.Is(err, ErrRemoved) {
-			// What of it is in the file is unknown: a new one takes its place.
+		var err error
+		if !m.spoilt {
+			err = s.appendState(g, m)
+		}
+		if m.spoilt || err != nil && !errors.Is(err, ErrRemoved) {
+			// What is in the file is unknown: a new one takes its place.
+			m.spoilt = true
 			mv, again := s.copyOut(m)
 			if again == nil {
-				again = s.settleMoved(g, []moved{mv})
+				again = s.settleMoved([]moved{mv})
 			}
 			if again != nil && !errors.Is(again, ErrRemoved) {
-				return fmt.Errorf("%w; %w", err, again)
+				return errors.Join(err, again)
 			}
 		}
 	}

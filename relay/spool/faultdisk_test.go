@@ -40,7 +40,7 @@ func (d *faultDisk) open(name string) (file, error)   { return d.file("open", na
 func (d *faultDisk) create(name string) (file, error) { return d.file("create", name, d.disk.create) }
 
 func (d *faultDisk) rename(from, to string) error {
-	if err := d.ask("rename", from); err != nil {
+	if err := d.ask("rename", from+">"+to); err != nil {
 		return err
 	}
 	return d.disk.rename(from, to)
@@ -107,3 +107,20 @@ func (f *faultFile) sync() error {
 	}
 	return f.file.sync()
 }
+
+// lazyDisk does not sync: the tests that crash do so on paper.
+type lazyDisk struct{ disk }
+
+type lazyFile struct{ file }
+
+func lazy(f file, err error) (file, error) {
+	if err != nil {
+		return nil, err
+	}
+	return lazyFile{f}, nil
+}
+
+func (d lazyDisk) open(name string) (file, error)   { return lazy(d.disk.open(name)) }
+func (d lazyDisk) create(name string) (file, error) { return lazy(d.disk.create(name)) }
+func (lazyDisk) syncDir(string) error               { return nil }
+func (lazyFile) sync() error                        { return nil }
