@@ -139,7 +139,7 @@ func cause(err error) string {
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded):
 		return "timeout"
 	}
-	return sanitise([]byte(err.Error()))
+	return Sanitise([]byte(err.Error()))
 }
 
 // hello waits for the greeting and introduces us. A server that knows no EHLO is told

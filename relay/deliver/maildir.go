@@ -70,7 +70,7 @@ func (d *Maildir) deliver(ctx context.Context, m Message, env *spool.Envelope, t
 		err = checkHeader(env.Sender, to)
 	}
 	if err != nil {
-		return Result{Outcome: Failed, Status: statusBadMailbox, Reply: sanitise([]byte(err.Error())), Relay: d.String()}
+		return Result{Outcome: Failed, Status: statusBadMailbox, Reply: Sanitise([]byte(err.Error())), Relay: d.String()}
 	}
 	name, err := d.write(dir, m, env.Sender, to)
 	switch {
@@ -79,7 +79,7 @@ func (d *Maildir) deliver(ctx context.Context, m Message, env *spool.Envelope, t
 	case err != nil:
 		return Result{Status: statusMailbox, Reply: cut("cannot write into the maildir: " + cause(err)), Relay: d.String()}
 	}
-	return Result{Outcome: Delivered, Status: statusOK, Reply: "stored as " + sanitise([]byte(name)), Relay: d.String()}
+	return Result{Outcome: Delivered, Status: statusOK, Reply: "stored as " + Sanitise([]byte(name)), Relay: d.String()}
 }
 
 // expand puts the parts of an address into a path.

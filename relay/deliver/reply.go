@@ -44,7 +44,7 @@ func (r *reply) read(from *bufio.Reader, each func(line []byte)) error {
 		}
 		code, last, text, ok := parseReplyLine(line)
 		if !ok || n > 1 && code != r.code {
-			return fmt.Errorf("%w: %s", errProtocol, sanitise(bytes.TrimRight(line, "\r\n")))
+			return fmt.Errorf("%w: %s", errProtocol, Sanitise(bytes.TrimRight(line, "\r\n")))
 		}
 		r.code = code
 		if each != nil {
@@ -105,7 +105,7 @@ func (r *reply) String() string {
 	if len(r.text) == 0 {
 		return head
 	}
-	return cut(head + " " + sanitise(r.text))
+	return cut(head + " " + Sanitise(r.text))
 }
 
 // problem is what a reply other than the one hoped for means: 5xx is for good, 421 and
@@ -124,10 +124,10 @@ func (r *reply) ok() bool { return r.code/100 == 2 }
 
 const hexDigits = "0123456789abcdef"
 
-// sanitise escapes all but printable ASCII, so that a peer's words cannot forge lines of a
-// log or mean something to a terminal. Line breaks become "; ". At most MaxReply bytes
+// Sanitise makes text fit for Result.Reply: it escapes all but printable ASCII, so that a
+// peer's words cannot forge lines of a log or mean something to a terminal. Line breaks become "; ". At most MaxReply bytes
 // come out.
-func sanitise(text []byte) string {
+func Sanitise(text []byte) string {
 	out := make([]byte, 0, min(len(text), MaxReply)+8)
 	for _, c := range text {
 		switch {

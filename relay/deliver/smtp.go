@@ -274,7 +274,7 @@ func (s *SMTP) addresses(ctx context.Context) ([]netip.Addr, *problem) {
 	addrs, err := s.config.Resolve(ctx, s.address.host)
 	switch {
 	case err != nil:
-		return nil, &problem{status: statusNoRoute, text: cut("cannot look up " + s.address.host + ": " + sanitise([]byte(err.Error()))), down: ctx.Err() == nil}
+		return nil, &problem{status: statusNoRoute, text: cut("cannot look up " + s.address.host + ": " + Sanitise([]byte(err.Error()))), down: ctx.Err() == nil}
 	case len(addrs) == 0:
 		return nil, &problem{status: statusNoRoute, text: s.address.host + " has no address", down: true}
 	}

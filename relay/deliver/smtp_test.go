@@ -134,6 +134,18 @@ func TestBlockTimeout(t *testing.T) {
 	}
 }
 
+// TestCut: a server that closes in the middle of the message may say why.
+func TestCut(t *testing.T) {
+	big := message("bob@example.net")
+	big.body = strings.Repeat(strings.Repeat("x", 70)+"\r\n", 500_000)
+	s := serve(t, join(slow, script{"< MAIL FROM:<alice@example.com>", "> 250 ok", bob, "> 250 ok", "< DATA", "> 354 go", "cut", "> 552 5.3.4 too big"}))
+	got := deliver(s.transport(nil), big)
+	if !strings.HasPrefix(got, "Deferred 4.4.2 connection lost while waiting for the server to take more of the message: ") ||
+		!strings.HasSuffix(got, "; the last it said is 552 5.3.4 too big") {
+		t.Error(got)
+	}
+}
+
 // TestDeliverEnds: the end of the context ends what waits.
 func TestDeliverEnds(t *testing.T) {
 	for _, at := range []script{{}, hello, join(hello, begin)} {

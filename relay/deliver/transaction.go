@@ -304,7 +304,7 @@ func (c *conn) send(d *data) *problem {
 	for {
 		c.arm(at.wait)
 		if _, err := c.Write(d.wire); err != nil {
-			return c.lost(at, err)
+			return c.lastWords(c.lost(at, err))
 		}
 		if d.done {
 			return nil
@@ -314,4 +314,17 @@ func (c *conn) send(d *data) *problem {
 			return spoolProblem(err)
 		}
 	}
+}
+
+// lastWords adds to a problem what the server may have said before it closed in the middle
+// of the message. Whatever that is, it is no reply to the message.
+func (c *conn) lastWords(p *problem) *problem {
+	if !p.dead {
+		return p
+	}
+	c.arm(time.Second)
+	if c.reply.read(c.in, nil) == nil {
+		p.text = cut(p.text + "; the last it said is " + c.reply.String())
+	}
+	return p
 }

@@ -208,13 +208,13 @@ func TestRouteError(t *testing.T) {
 	m := commit(t, s, spool.Envelope{}, "bob@example.net", "carol@example.org")
 	q, _ := run(t, Config{Spool: s, Route: func(to string) (Route, error) {
 		if broken.Load() && strings.HasSuffix(to, ".org") {
-			return Route{}, errors.New("the table could not be asked")
+			return Route{}, errors.New("the table\x1b could not be asked")
 		}
 		return Route{Transport: x}, nil
 	}})
 	eventually(t, "bob has it", func() bool { return len(p.all()) == 1 && m.Attempts() > 1 })
 	env, err := m.Envelope()
-	if err != nil || env.Recipients[1].Reply != "no route: the table could not be asked" || env.Recipients[1].State != spool.Pending {
+	if err != nil || env.Recipients[1].Reply != `no route: the table\x1b could not be asked` || env.Recipients[1].State != spool.Pending {
 		t.Errorf("%+v, %v", env.Recipients, err)
 	}
 	broken.Store(false)
@@ -308,5 +308,65 @@ func TestCrash(t *testing.T) {
 	eventually(t, "carol has it", func() bool { return q.Stats().Delivered == 1 && len(s.Messages()) == 0 })
 	if got := p.all(); !slices.Equal(got, []string{"carol@example.org"}) {
 		t.Errorf("after the crash %v are delivered", got)
+	}
+}
+
+// TestNotWritten: when it cannot be written down that a message was delivered, it is not
+// delivered again; writing is tried again.
+func TestNotWritten(t *testing.T) {
+	for _, outcome := range []deliver.Outcome{deliver.Delivered, deliver.Failed, deliver.Deferred} {
+		s := openSpool(t, t.TempDir())
+		m := commit(t, s, spool.Envelope{}, "bob@example.net")
+		x := &counting{does: func(context.Context, string, []int) []deliver.Result {
+			s.Close()
+			return []deliver.Result{{Outcome: outcome, Reply: "an answer"}}
+		}}
+		var mu sync.Mutex
+		var out bytes.Buffer
+		log := slog.New(slog.NewTextHandler(&locked{&mu, &out}, nil))
+		run(t, Config{Spool: s, Route: one(x), Log: log})
+		eventually(t, "it was tried to write it down again", func() bool {
+			mu.Lock()
+			defer mu.Unlock()
+			return strings.Count(out.String(), "cannot write down what became of a message") > 2
+		})
+		if x.count() != 1 || m.Held() {
+			t.Errorf("%v: %d attempts", outcome, x.count())
+		}
+	}
+}
+
+type locked struct {
+	mu  *sync.Mutex
+	out *bytes.Buffer
+}
+
+func (l *locked) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.out.Write(p)
+}
+
+// TestRemoved: a message that somebody else has removed is forgotten.
+func TestRemoved(t *testing.T) {
+	s := openSpool(t, t.TempDir())
+	m := commit(t, s, spool.Envelope{}, "bob@example.net")
+	waiting := commit(t, s, spool.Envelope{}, "bob@example.net")
+	x := &counting{does: func(_ context.Context, id string, _ []int) []deliver.Result {
+		if id == m.ID() {
+			m.Remove()
+		}
+		return []deliver.Result{{Reply: "450 later"}}
+	}}
+	q, _ := run(t, Config{Spool: s, Route: one(x)})
+	eventually(t, "an attempt for each", func() bool { return q.Stats().Retried >= 2 })
+	waiting.Remove()
+	eventually(t, "both are forgotten", func() bool {
+		st := q.Stats()
+		return st.Ready+st.Active+st.Deferred == 0
+	})
+	time.Sleep(50 * time.Millisecond)
+	if st := q.Stats(); st.Deferred+st.Held != 0 {
+		t.Errorf("%+v", st)
 	}
 }

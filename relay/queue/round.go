@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"errors"
 	"fmt"
 	"runtime/debug"
 	"sync"
@@ -60,6 +61,9 @@ func (q *Queue) dispatch(e *entry) {
 		return
 	}
 	env, err := e.m.Envelope()
+	if errors.Is(err, spool.ErrRemoved) {
+		return
+	}
 	if err != nil {
 		q.config.Log.Error("cannot read an envelope", "queue", e.m.ID(), "error", err)
 		q.defers(e, time.Now().Add(q.config.Schedule(e.m.Attempts()+1)))
@@ -70,39 +74,50 @@ func (q *Queue) dispatch(e *entry) {
 		return
 	}
 	r := &round{entry: e, env: &env, number: e.m.Attempts() + 1}
-	var routes []Route
-	var jobs []job
-	var lost job
-	var reason string
-	for i := range env.Recipients {
-		switch env.Recipients[i].State {
+	routes, jobs, lost := q.plan(r)
+	r.parts, r.left = len(jobs), len(jobs)
+	end := len(lost) > 0 || r.pending == 0 // a part ends here, with nobody asked
+	if end {
+		r.parts, r.left = r.parts+1, r.left+1
+	}
+	for i, j := range jobs {
+		q.lane(routes[i]).push(j)
+	}
+	if end {
+		q.unrouted(r, &env, lost)
+	}
+}
+
+// unroutable is a recipient whose route could not be found.
+type unroutable struct {
+	recipient int
+	err       error
+}
+
+// plan makes a job of the pending recipients for each route.
+func (q *Queue) plan(r *round) (routes []Route, jobs []job, lost []unroutable) {
+	for i := range r.env.Recipients {
+		to := &r.env.Recipients[i]
+		switch to.State {
 		case spool.Delivered:
 			continue
 		case spool.Failed:
 			r.failed++
-			r.reason = env.Recipients[i].Reply
+			r.reason = to.Reply
 			continue
 		}
 		r.pending++
-		route, err := q.config.Route(env.Recipients[i].Address)
+		route, err := q.config.Route(to.Address)
 		if err != nil {
-			lost.to, reason = append(lost.to, i), err.Error()
+			lost = append(lost, unroutable{i, err})
 			continue
 		}
 		routes, jobs = assign(routes, jobs, route, i)
 	}
-	r.parts, r.left = len(jobs), len(jobs)
-	if len(lost.to) > 0 || r.pending == 0 {
-		r.parts, r.left = r.parts+1, r.left+1
+	for n := range jobs {
+		jobs[n].round = r
 	}
-	for i, j := range jobs {
-		j.round = r
-		q.lane(routes[i]).push(j)
-	}
-	if r.parts > len(jobs) {
-		lost.round = r
-		q.unrouted(lost, &env, reason)
-	}
+	return routes, jobs, lost
 }
 
 // assign adds a recipient to the job of its route.
@@ -128,10 +143,12 @@ func (q *Queue) settleDebt(e *entry) (further bool) {
 }
 
 // unrouted ends a part that nobody can be asked to deliver.
-func (q *Queue) unrouted(j job, env *spool.Envelope, reason string) {
-	results := make([]deliver.Result, len(j.to))
-	for i := range results {
-		results[i] = deliver.Result{Status: statusNoRoute, Reply: "no route: " + reason}
+func (q *Queue) unrouted(r *round, env *spool.Envelope, lost []unroutable) {
+	j := job{round: r}
+	var results []deliver.Result
+	for _, u := range lost {
+		j.to = append(j.to, u.recipient)
+		results = append(results, deliver.Result{Status: statusNoRoute, Reply: deliver.Sanitise([]byte("no route: " + u.err.Error()))})
 	}
 	q.ended(j, env, results, 0)
 }
@@ -152,8 +169,9 @@ func (q *Queue) attempt(l *lane, j job) (state reach, reason string) {
 	begun := time.Now()
 	env, err := j.round.envelope()
 	if err != nil {
+		// The end of the round finds out whether it has been removed.
 		q.config.Log.Error("cannot read an envelope", "queue", j.round.entry.m.ID(), "error", err)
-		q.postpone(j, begun.Add(q.config.Schedule(1)), l.String(), "cannot read the envelope")
+		q.postpone(j, begun.Add(q.config.Schedule(j.round.number)), l.String(), "cannot read the envelope")
 		return unknown, ""
 	}
 	results := q.deliverTo(l.route.Transport, work{j.round.entry.m, env}, j.to)

@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"errors"
 	"math/rand/v2"
 	"time"
 
@@ -41,12 +42,17 @@ type note struct {
 	idle   bool // nothing has changed but the time, which need not be written
 }
 
-// write writes it down.
+// write writes it down. A message that somebody else has removed needs nothing more.
 func (n *note) write(m *spool.Message) error {
 	if n.remove {
 		return m.Remove()
 	}
-	return m.Update(n.update)
+	err := m.Update(n.update)
+	if errors.Is(err, spool.ErrRemoved) {
+		n.over, n.update.Hold = true, nil
+		return nil
+	}
+	return err
 }
 
 // schedule is a heap (container/heap), the earliest first.
