@@ -104,7 +104,7 @@ type Config struct {
 // Limits bound what a client can make us spend. A zero field has its default.
 type Limits struct {
 	Conns          int // connections open at once
-	ConnsPerClient int // of them, from one address; proxies and XCLIENT peers have no such limit
+	ConnsPerClient int // of them, from one address or IPv6 /64; proxies and XCLIENT peers have no such limit
 
 	CommandLine  int   // bytes in a command line, with CRLF
 	TextLine     int   // bytes in a line of a message, with CRLF

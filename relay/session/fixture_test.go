@@ -96,6 +96,7 @@ func start(t testing.TB, p Policy, change ...func(*Config)) *fixture {
 		t.Fatal(err)
 	}
 	cfg := Config{HostName: "mx.example.com", Policy: func() Policy { return p }, Spool: Keep(f.spool), Log: log}
+	cfg.Limits.ConnsPerClient = 10_000
 	for _, c := range change {
 		c(&cfg)
 	}

@@ -150,15 +150,7 @@ func (s *session) bdat(arg string) {
 		s.over, s.linger = true, true
 		return
 	}
-	r, refused := s.refused()
-	if !refused {
-		r = s.unready()
-	}
-	if r.IsZero() && s.tx.body == nil {
-		r = s.create(false)
-	} else if !r.IsZero() {
-		s.errors++
-	}
+	r := s.beginChunk()
 	if !r.IsZero() {
 		s.endTransaction()
 	}
@@ -175,6 +167,22 @@ func (s *session) bdat(arg string) {
 	default:
 		s.chunk()
 	}
+}
+
+// beginChunk makes ready for a chunk, or returns why it is refused. After a refusal
+// more may be on their way, so those are no errors of the client.
+func (s *session) beginChunk() smtp.Reply {
+	if refuse, yes := s.refused(); yes {
+		s.errors++
+		return refuse
+	}
+	if r := s.unready(); !r.IsZero() {
+		return r
+	}
+	if s.tx.body == nil {
+		return s.create(false)
+	}
+	return smtp.Reply{}
 }
 
 // chunk answers a chunk that is not the last.

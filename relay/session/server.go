@@ -154,6 +154,17 @@ func addrOf(a net.Addr) netip.Addr {
 	return tcp.AddrPort().Addr().Unmap().WithZone("")
 }
 
+// seatOf is whose place a client takes: with IPv6 its network's, since a host has
+// as many addresses there as it likes.
+func seatOf(client netip.Addr) netip.Addr {
+	if client.Is6() {
+		if network, err := client.Prefix(64); err == nil {
+			return network.Addr()
+		}
+	}
+	return client
+}
+
 // places bounds the connections of one client.
 type places struct {
 	max   int

@@ -88,12 +88,13 @@ func (s *session) sit(client netip.Addr) bool {
 	if s.trusted || !client.IsValid() {
 		return true
 	}
-	if !s.server.places.take(client) {
+	seat := seatOf(client)
+	if !s.server.places.take(seat) {
 		s.server.crowded.Add(1)
 		s.server.said.Complain("smtp: connection closed: too many from one client", "client", client, "limit", s.server.places.max)
 		return false
 	}
-	s.seat = client
+	s.seat = seat
 	return true
 }
 
