@@ -6,6 +6,8 @@
 GO          ?= go
 STATICCHECK ?= honnef.co/go/tools/cmd/staticcheck@v0.7.0
 VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+# Without what nobody needs of libraries: man pages out of flags, HTTP/2 for /metrics.
+TAGS        := urfave_cli_no_docs nethttpomithttp2
 PROGRAMS    := gatepost-milter gatepost-relay gatepost
 
 .PHONY: build run test check fuzz bench bench-dns integration differential clean FORCE
@@ -13,7 +15,7 @@ PROGRAMS    := gatepost-milter gatepost-relay gatepost
 build:
 	@for p in $(PROGRAMS); do \
 		echo "building bin/$$p"; \
-		CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/$$p ./cmd/$$p || exit 1; \
+		CGO_ENABLED=0 $(GO) build -tags '$(TAGS)' -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/$$p ./cmd/$$p || exit 1; \
 	done
 
 run: build bin/try

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"reflect"
 
 	"gatepost/internal/clients"
 	"gatepost/internal/config"
@@ -17,6 +18,7 @@ import (
 type front struct {
 	addresses []string // --listen
 	log       *setup.Logger
+	cfg       *config.Config // that it was opened with
 	server    *milter.Server
 }
 
@@ -34,7 +36,7 @@ func (f *front) Open(_ context.Context, e *setup.Engine, log *setup.Logger) erro
 		return err
 	}
 	cfg := e.Config()
-	f.log = log
+	f.log, f.cfg = log, cfg
 	f.server = milter.NewServer(milter.Config{
 		Policy:        func() milter.Decider { return e.Policy() },
 		Observe:       e.Observe,
@@ -59,8 +61,11 @@ func (f *front) Serve(ln net.Listener) error {
 	return nil
 }
 
-// InForce names what a milter has no part in.
+// InForce names what needs a restart, and what a milter has no part in.
 func (f *front) InForce(cfg *config.Config) {
+	if !reflect.DeepEqual(f.cfg.Milter, cfg.Milter) {
+		setup.WarnRestart(f.log.Logger, "[milter]")
+	}
 	if cfg.Features.GreetPause {
 		f.log.Warn("features.greet_pause has no effect: the mail server greets, so it belongs into sendmail.mc or postscreen")
 	}

@@ -330,12 +330,18 @@ func TestReload(t *testing.T) {
 	if got := s.rcpt("<you@elsewhere.example>"); got != "c" {
 		t.Errorf("with promiscuous_relay RCPT is answered %q, want c", got)
 	}
+	if strings.Contains(s.stderr.String(), "needs a restart") {
+		t.Errorf("what has not changed needs a restart:\n%s", s.stderr.String())
+	}
 	if want := `level=WARN msg="features.promiscuous_relay is on`; !strings.Contains(s.stderr.String(), want) {
 		t.Errorf("the log is\n%swant in it %s", s.stderr.String(), want)
 	}
 	if log := s.stderr.String(); strings.Contains(log[strings.Index(log, "msg=reloaded"):], "msg=decision") {
 		t.Errorf("log.level = \"warn\" did not silence decisions:\n%s", log)
 	}
+	s.write("gatepost.toml", strings.Replace(siteConfig, "[milter]", "[milter]\ntimeout = \"3s\"", 1))
+	s.signals <- syscall.SIGHUP
+	s.eventually("it is told what needs a restart", func() bool { return strings.Contains(s.stderr.String(), "setting=[milter]") })
 	if _, body := s.get("/metrics"); !strings.Contains(body, "\ngatepost_reload_success 1\n") {
 		t.Errorf("after a good reload the metrics are\n%s", body)
 	}

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"reflect"
 	"sync"
 	"time"
 
@@ -20,6 +21,10 @@ import (
 	"gatepost/relay/session"
 	"gatepost/relay/spool"
 )
+
+// spoolMemory bounds the bytes of messages that are on their way in; beyond it they
+// are written to the disk as they come.
+const spoolMemory = 8 << 20
 
 // queueEnd is for how long deliveries under way may go on once no more mail comes in.
 const queueEnd = 20 * time.Second
@@ -47,7 +52,7 @@ func (f *relayFront) Listen(cfg *config.Config) ([]net.Listener, error) {
 func (f *relayFront) Open(_ context.Context, e *setup.Engine, log *setup.Logger) (err error) {
 	f.cfg, f.engine, f.log = e.Config(), e, log
 	r := &f.cfg.Relay
-	if f.spool, err = spool.Open(r.Spool, spool.Options{Log: log.Logger, MinFree: r.MinFree}); err != nil {
+	if f.spool, err = spool.Open(r.Spool, spool.Options{Log: log.Logger, MinFree: r.MinFree, MaxMemory: spoolMemory}); err != nil {
 		return &program.ExitError{Code: program.ExitTemporary, Err: fmt.Errorf("relay.spool: %w", err)}
 	}
 	defer func() {
@@ -143,8 +148,13 @@ func (f *relayFront) Serve(ln net.Listener) error {
 	return nil
 }
 
-// InForce warns of what makes an odd relay of it.
+// InForce warns of what needs a restart, and of what makes an odd relay of it.
 func (f *relayFront) InForce(cfg *config.Config) {
+	before, now := f.cfg.Relay, cfg.Relay
+	before.LocalUsers = now.LocalUsers // followed like the tables
+	if !reflect.DeepEqual(before, now) {
+		setup.WarnRestart(f.log.Logger, "[relay]")
+	}
 	if cfg.Features.CompatCheck {
 		f.log.Warn("features.compat_check has no effect: the relay does not ask it yet")
 	}

@@ -122,7 +122,7 @@ func TestMaildir(t *testing.T) {
 	if got := s.from(stranger).message("me@stranger.example", "<nobody@example.com>"); !strings.HasPrefix(got, "550 5.1.1 ") || !strings.Contains(got, "User unknown") {
 		t.Errorf("an unknown user is answered %q", got)
 	}
-	if got := s.from(trusted).message("me@stranger.example", "<Joe@example.com>", "<you@elsewhere.example>"); got[0] != '2' {
+	if got := s.from(trusted).message("me@stranger.example", "<Joe+lists@example.com>", "<you@elsewhere.example>"); got[0] != '2' {
 		t.Fatalf("the message is answered %q", got)
 	}
 	var files []string

@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"gatepost/internal/smtp"
 	"gatepost/policy"
 )
 
@@ -21,7 +22,7 @@ func says(v policy.Verdict) decider {
 }
 
 func TestJudge(t *testing.T) {
-	no := mustReply(t, "550 5.7.1 No")
+	no := smtp.MustReply(550, "5.7.1", "No")
 	cause := errors.New("no answer")
 	waits := decider(func(ctx context.Context) policy.Decision {
 		<-ctx.Done()

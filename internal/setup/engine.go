@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"reflect"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,6 +17,7 @@ import (
 type Engine struct {
 	log     *slog.Logger
 	host    host
+	local   config.LocalKind // what becomes of local mail, until a restart
 	metrics *metrics
 	lines   sync.Pool // of *attrs, log lines in the making
 	current atomic.Pointer[state]
@@ -36,7 +36,7 @@ func Open(ctx context.Context, cfg *config.Config, log *slog.Logger) (*Engine, e
 }
 
 func open(ctx context.Context, cfg *config.Config, log *slog.Logger, h host) (*Engine, error) {
-	e := &Engine{log: log, host: h, metrics: newMetrics(), reopened: make(chan struct{}, 1), renewed: make(chan struct{}, 1)}
+	e := &Engine{log: log, host: h, local: cfg.Relay.LocalMail.Kind, metrics: newMetrics(), reopened: make(chan struct{}, 1), renewed: make(chan struct{}, 1)}
 	s, err := e.build(ctx, cfg)
 	if err != nil {
 		return nil, err
@@ -165,19 +165,16 @@ func (e *Engine) warnUnchangeable(cfg *config.Config) {
 		name    string
 		changed bool
 	}{
-		{"[milter]", !reflect.DeepEqual(old.Milter, cfg.Milter)},
-		{"[relay]", !sameRelay(old.Relay, cfg.Relay)},
 		{"[admin]", old.Admin != cfg.Admin},
 		{"log.format or log.output", old.Log.Format != cfg.Log.Format || old.Log.Output != cfg.Log.Output},
 	} {
 		if part.changed {
-			e.log.Warn("a changed setting needs a restart to take effect", "setting", part.name)
+			WarnRestart(e.log, part.name)
 		}
 	}
 }
 
-// sameRelay compares what is in force until a restart.
-func sameRelay(a, b config.Relay) bool {
-	a.LocalUsers = b.LocalUsers
-	return reflect.DeepEqual(a, b)
+// WarnRestart tells of a setting that was changed and is not in force.
+func WarnRestart(log *slog.Logger, setting string) {
+	log.Warn("a changed setting needs a restart to take effect", "setting", setting)
 }

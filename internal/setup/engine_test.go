@@ -253,7 +253,7 @@ func TestReloadAndRun(t *testing.T) {
 	p.write("other", "example.org\n")
 	next := *p.cfg
 	next.Tables.RelayDomains = textTable(p.path("other"))
-	next.Milter.Timeout = time.Second
+	next.Admin.Listen = "127.0.0.1:9"
 	if err := e.Reload(ctx, func() (*config.Config, error) { return &next, nil }); err != nil {
 		t.Fatal(err)
 	}
@@ -263,7 +263,7 @@ func TestReloadAndRun(t *testing.T) {
 	if got := decide(t, e, "<u@example.org>"); got != "accept" {
 		t.Errorf("after a good reload RCPT gave %s, want accept", got)
 	}
-	if !strings.Contains(p.log.String(), `msg="a changed setting needs a restart to take effect" setting=[milter]`) {
+	if !strings.Contains(p.log.String(), `msg="a changed setting needs a restart to take effect" setting=[admin]`) {
 		t.Errorf("nothing in the log about [milter]:\n%s", p.log.String())
 	}
 	p.write("other", "example.org\nlater.example\n")

@@ -35,7 +35,7 @@ func (e *Engine) LocalRecipient(ctx context.Context, to smtp.Mailbox) smtp.Reply
 		return replyCannotLookUp()
 	case !local:
 		return smtp.Reply{}
-	case s.cfg.Relay.LocalMail.Kind == config.LocalRefused:
+	case e.local == config.LocalRefused:
 		return replyNoLocalMail()
 	}
 	known, err := s.knowsUser(ctx, to)
@@ -49,23 +49,17 @@ func (e *Engine) LocalRecipient(ctx context.Context, to smtp.Mailbox) smtp.Reply
 	return smtp.Reply{}
 }
 
-// knowsUser searches local_users for user@domain, then user, both also without a
-// +detail. The postmaster is known everywhere (RFC 5321, 4.5.1).
+// knowsUser searches local_users for user@domain, then user. The postmaster is known
+// everywhere (RFC 5321, 4.5.1).
 func (s *state) knowsUser(ctx context.Context, to smtp.Mailbox) (bool, error) {
 	user := to.User()
 	if s.users == nil || strings.EqualFold(user, "postmaster") {
 		return true, nil
 	}
-	names := []string{user}
-	if plus := strings.IndexByte(user, '+'); plus > 0 {
-		names = append(names, user[:plus])
-	}
 	users := s.users.asked()
-	for _, name := range names {
-		for _, key := range []string{name + "@" + to.Domain, name} {
-			if _, found, err := users.Lookup(ctx, key); found || err != nil {
-				return found, err
-			}
+	for _, key := range []string{user + "@" + to.Domain, user} {
+		if _, found, err := users.Lookup(ctx, key); found || err != nil {
+			return found, err
 		}
 	}
 	return false, nil

@@ -14,8 +14,15 @@ func (m Mailbox) ForwardPath() string {
 	return Mailbox{Local: local, Domain: m.Domain}.String()
 }
 
-// User is the local part without its quotes and backslashes: what a user is called.
-func (m Mailbox) User() string { return unquote(m.Local) }
+// User is who has the mailbox: the local part without its quotes and backslashes, and
+// without a +detail, which is for the user's own sorting.
+func (m Mailbox) User() string {
+	user := unquote(m.Local)
+	if plus := strings.IndexByte(user, '+'); plus > 0 {
+		user = user[:plus]
+	}
+	return user
+}
 
 // isDotString tells whether s is atoms with single dots between (RFC 5321, 4.1.2;
 // RFC 6531, 3.3 for what is not ASCII).

@@ -31,6 +31,16 @@ func TestForwardPath(t *testing.T) {
 	}
 }
 
+func TestUser(t *testing.T) {
+	for local, want := range map[string]string{
+		"joe": "joe", "joe+lists": "joe", "joe+a+b": "joe", `"joe+a b"`: "joe", `"j\"oe"`: `j"oe`, "+joe": "+joe", `""`: "", "joe+": "joe",
+	} {
+		if got := (Mailbox{local, "example.com"}).User(); got != want {
+			t.Errorf("%s is %q, want %q", local, got, want)
+		}
+	}
+}
+
 // FuzzForwardPath: what is handed on is read as the same mailbox again, at the
 // same domain, and stays as it is from then on.
 func FuzzForwardPath(f *testing.F) {

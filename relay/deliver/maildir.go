@@ -33,7 +33,7 @@ type Maildir struct {
 }
 
 // NewMaildir returns the transport into the maildirs at path, an absolute one, in which %u
-// stands for the local part of the recipient's address without quotes, %d for its domain
+// stands for the user (smtp.Mailbox.User), %d for its domain
 // and %% for a per cent sign. Both are in lower case. hostName goes into file names.
 func NewMaildir(path, hostName string) (*Maildir, error) {
 	if !filepath.IsAbs(path) || strings.ContainsRune(path, 0) {
@@ -65,7 +65,7 @@ func (d *Maildir) deliver(ctx context.Context, m Message, env *spool.Envelope, t
 		return Result{Status: statusMailbox, Reply: "given up before it was written", Relay: d.String()}
 	}
 	box := smtp.ParseMailbox(to, smtp.Syntax{NoUUCP: true, NoPercentHack: true})
-	dir, err := expand(d.path, unquote(box.Local), strings.TrimSuffix(box.Domain, "."))
+	dir, err := expand(d.path, box.User(), strings.TrimSuffix(box.Domain, "."))
 	if err == nil {
 		err = checkHeader(env.Sender, to)
 	}
@@ -137,21 +137,6 @@ func checkHeader(paths ...string) error {
 		}
 	}
 	return nil
-}
-
-// unquote takes the quotes off a local part, and the backslashes (RFC 5321, 4.1.2).
-func unquote(local string) string {
-	if len(local) < 2 || local[0] != '"' || local[len(local)-1] != '"' {
-		return local
-	}
-	var out strings.Builder
-	for inside := local[1 : len(local)-1]; inside != ""; inside = inside[1:] {
-		if inside[0] == '\\' && len(inside) > 1 {
-			inside = inside[1:]
-		}
-		out.WriteByte(inside[0])
-	}
-	return out.String()
 }
 
 // write is the way of maildir(5): into tmp, to the disk, and then into new. When it

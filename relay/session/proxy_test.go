@@ -201,14 +201,14 @@ func TestXclient(t *testing.T) {
 		name, command string
 		want          facts
 	}{
-		{"address and name", "ADDR=192.0.2.1 NAME=a.example", facts{conn: policy.Conn{Addr: addr, Resolve: policy.ResolveOK, Name: "a.example", Ptr: "a.example"}}},
-		{"no name", "addr=192.0.2.1 name=[UNAVAILABLE]", facts{conn: policy.Conn{Addr: addr, Resolve: policy.ResolveFail}}},
-		{"no name for now", "ADDR=192.0.2.1 NAME=[TEMPUNAVAIL]", facts{conn: policy.Conn{Addr: addr, Resolve: policy.ResolveTemp}}},
-		{"forged name", "ADDR=192.0.2.1 NAME=[UNAVAILABLE] REVERSE_NAME=b.example", facts{conn: policy.Conn{Addr: addr, Resolve: policy.ResolveForged, Ptr: "b.example"}}},
-		{"only the address: looked up", "ADDR=IPV6:2001:db8::1", facts{conn: policy.Conn{Addr: netip.MustParseAddr("2001:db8::1"), Resolve: policy.ResolveFail}}},
-		{"no address", "ADDR=[UNAVAILABLE] NAME=[UNAVAILABLE]", facts{conn: policy.Conn{Resolve: policy.ResolveFail}}},
+		{"address and name", "ADDR=192.0.2.1 NAME=a.example", facts{conn: policy.Conn{Routes: true, Addr: addr, Resolve: policy.ResolveOK, Name: "a.example", Ptr: "a.example"}}},
+		{"no name", "addr=192.0.2.1 name=[UNAVAILABLE]", facts{conn: policy.Conn{Routes: true, Addr: addr, Resolve: policy.ResolveFail}}},
+		{"no name for now", "ADDR=192.0.2.1 NAME=[TEMPUNAVAIL]", facts{conn: policy.Conn{Routes: true, Addr: addr, Resolve: policy.ResolveTemp}}},
+		{"forged name", "ADDR=192.0.2.1 NAME=[UNAVAILABLE] REVERSE_NAME=b.example", facts{conn: policy.Conn{Routes: true, Addr: addr, Resolve: policy.ResolveForged, Ptr: "b.example"}}},
+		{"only the address: looked up", "ADDR=IPV6:2001:db8::1", facts{conn: policy.Conn{Routes: true, Addr: netip.MustParseAddr("2001:db8::1"), Resolve: policy.ResolveFail}}},
+		{"no address", "ADDR=[UNAVAILABLE] NAME=[UNAVAILABLE]", facts{conn: policy.Conn{Routes: true, Resolve: policy.ResolveFail}}},
 		{"HELO and login", "ADDR=192.0.2.1 NAME=[UNAVAILABLE] HELO=client+2Eexample LOGIN=joe PORT=25 DESTADDR=192.0.2.9 DESTPORT=25 PROTO=ESMTP",
-			facts{policy.Conn{Addr: addr, Resolve: policy.ResolveFail}, policy.Helo{Given: true, Name: "client.example"}, policy.Auth{Type: "XCLIENT", Authen: "joe"}}},
+			facts{policy.Conn{Routes: true, Addr: addr, Resolve: policy.ResolveFail}, policy.Helo{Given: true, Name: "client.example"}, policy.Auth{Type: "XCLIENT", Authen: "joe"}}},
 	}
 	f := start(t, p, func(c *Config) { c.Xclient = isLocal })
 	for _, tt := range tests {
@@ -227,7 +227,7 @@ func TestXclient(t *testing.T) {
 		c := f.greeted()
 		c.say("XCLIENT ADDR=192.0.2.1 NAME=a.example", "220 ")
 		c.say("XCLIENT LOGIN=joe", "220 ")
-		want := facts{conn: policy.Conn{Addr: addr, Resolve: policy.ResolveOK, Name: "a.example", Ptr: "a.example"}, auth: policy.Auth{Type: "XCLIENT", Authen: "joe"}}
+		want := facts{conn: policy.Conn{Routes: true, Addr: addr, Resolve: policy.ResolveOK, Name: "a.example", Ptr: "a.example"}, auth: policy.Auth{Type: "XCLIENT", Authen: "joe"}}
 		if got := *last.Load(); got != want {
 			t.Errorf("got %+v, want %+v", got, want)
 		}

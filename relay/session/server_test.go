@@ -76,7 +76,7 @@ func TestClientFacts(t *testing.T) {
 	for i := 1; i <= 2; i++ {
 		c := f.dial()
 		c.expect("220 mx.example.com ESMTP Gatepost")
-		want := policy.Conn{Addr: netip.MustParseAddr("127.0.0.1"), Resolve: policy.ResolveForged, Ptr: "forged.example", Rate: i, Open: i}
+		want := policy.Conn{Routes: true, Addr: netip.MustParseAddr("127.0.0.1"), Resolve: policy.ResolveForged, Ptr: "forged.example", Rate: i, Open: i}
 		if got := <-seen; got != want {
 			t.Errorf("got %+v, want %+v", got, want)
 		}
