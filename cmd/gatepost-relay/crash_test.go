@@ -7,9 +7,11 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // TestMain is the program itself when a test starts it as a process.
@@ -22,14 +24,17 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// process starts the program as a process of its own, which a test may kill.
-func (s *site) process() *exec.Cmd {
+// process starts the program as a process of its own, which a test may kill, and
+// passes it sockets as systemd does.
+func (s *site) process(sockets ...*os.File) *exec.Cmd {
 	s.t.Helper()
 	s.stderr.mu.Lock()
 	s.stderr.b.Reset()
 	s.stderr.mu.Unlock()
-	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), "GATEPOST_TEST_CONFIG="+s.path("gatepost.toml"))
+	// The variable names the process that the sockets are for.
+	cmd := exec.Command("/bin/sh", "-c", `LISTEN_PID=$$ exec "$0"`, os.Args[0])
+	cmd.Env = append(os.Environ(), "GATEPOST_TEST_CONFIG="+s.path("gatepost.toml"), "LISTEN_FDS="+strconv.Itoa(len(sockets)))
+	cmd.ExtraFiles = sockets
 	cmd.Stderr = &s.stderr
 	if err := cmd.Start(); err != nil {
 		s.t.Fatal(err)
@@ -40,6 +45,59 @@ func (s *site) process() *exec.Cmd {
 	})
 	s.ready()
 	return cmd
+}
+
+// TestSecondSignal: a smart host that hangs holds the end up, until somebody insists;
+// what was being delivered stays in the queue.
+func TestSecondSignal(t *testing.T) {
+	s := newSite(t)
+	hangs, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer hangs.Close()
+	s.write("gatepost.toml", strings.Replace(siteConfig, "SMART", hangs.Addr().String(), 1))
+	s.start()
+	if got := s.from(trusted).message("me@a.example", "<a@elsewhere.example>"); got[0] != '2' {
+		t.Fatalf("the message is answered %q", got)
+	}
+	s.eventually("it is being delivered", func() bool { return s.status().Active == 1 })
+	start := time.Now()
+	s.signals <- syscall.SIGTERM
+	s.signals <- syscall.SIGTERM
+	if code := s.ended(); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	if took := time.Since(start); took > 5*time.Second {
+		t.Errorf("two signals ended it after %v, want at once", took)
+	}
+	<-s.exit
+	hangs.Close()
+	s.stderr.b.Reset()
+	s.write("gatepost.toml", siteConfig)
+	s.start()
+	s.eventually("it is delivered after the next start", func() bool { return len(s.smart.mail("a@elsewhere.example")) == 1 })
+}
+
+// TestSystemd: a socket that systemd passes takes the place of relay.listen.
+func TestSystemd(t *testing.T) {
+	s := newSite(t)
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	socket, err := ln.(*net.TCPListener).File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.process(socket)
+	if got := s.address(); got != ln.Addr().String() {
+		t.Errorf("it listens on %s, want %s", got, ln.Addr())
+	}
+	if got := s.from(trusted).message("me@a.example", "<a@elsewhere.example>"); got[0] != '2' {
+		t.Errorf("the message is answered %q", got)
+	}
 }
 
 // TestKilled: what was answered with 250 is delivered by the next run, whatever

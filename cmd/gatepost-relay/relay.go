@@ -163,9 +163,12 @@ func (f *relayFront) InForce(cfg *config.Config) {
 	}
 }
 
-// Shutdown lets sessions end, then deliveries, then closes the spool.
+// Shutdown lets sessions end, then deliveries, each for as long as ctx allows, then
+// closes the spool.
 func (f *relayFront) Shutdown(ctx context.Context) error {
 	err := f.server.Shutdown(ctx)
+	stop := context.AfterFunc(ctx, f.queue.Abandon)
+	defer stop()
 	f.endQueue()
 	f.delivers.Wait()
 	f.routes.closeAll()

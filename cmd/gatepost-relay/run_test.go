@@ -42,7 +42,7 @@ func TestRelays(t *testing.T) {
 	_, body := s.get("/metrics")
 	for _, want := range []string{
 		`gatepost_relay_connections_total 1`, `gatepost_relay_delivered_total 2`, `gatepost_relay_messages 0`, `gatepost_relay_held 0`,
-		`gatepost_relay_spool_commits_total 1`, `gatepost_relay_panics_total 0`, `gatepost_log_dropped_total 0`,
+		`gatepost_relay_spool_commits_total 1`, `gatepost_relay_accepted_total 1`, `gatepost_relay_panics_total 0`, `gatepost_log_dropped_total 0`,
 		`gatepost_decisions_total{action="accept",rule="[^"]+",stage="rcpt"} 2`,
 	} {
 		if !regexp.MustCompile(`(?m)^` + want + `$`).MatchString(body) {

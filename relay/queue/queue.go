@@ -78,7 +78,8 @@ type Queue struct {
 	lanesMu sync.Mutex // the map; only Run changes it
 	lanes   map[Route]*lane
 	workers sync.WaitGroup
-	deliver context.Context // of all deliveries; set by Run
+	deliver context.Context // of all deliveries
+	giveUp  context.CancelFunc
 
 	active, held                atomic.Int64
 	delivered, failed, deferred atomic.Uint64
@@ -128,6 +129,7 @@ func New(config Config) *Queue {
 		config.Drain = DefaultDrain
 	}
 	q := &Queue{config: config, wake: make(chan struct{}, 1), lanes: map[Route]*lane{}}
+	q.deliver, q.giveUp = context.WithCancel(context.Background())
 	for _, m := range config.Spool.Messages() {
 		if m.Held() {
 			q.held.Add(1)
@@ -157,9 +159,7 @@ func (q *Queue) rouse() {
 // Run delivers until ctx is done. Then nothing more is begun; it returns when what is
 // under way has ended, or has been given up after Config.Drain. It must be called once.
 func (q *Queue) Run(ctx context.Context) {
-	deliver, giveUp := context.WithCancel(context.WithoutCancel(ctx))
-	defer giveUp()
-	q.deliver = deliver
+	defer q.giveUp()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for ctx.Err() == nil {
@@ -181,17 +181,21 @@ func (q *Queue) Run(ctx context.Context) {
 		case <-timer.C:
 		}
 	}
-	q.stop(giveUp)
+	q.stop()
 }
 
+// Abandon gives up what is under way: the end of Run need not be waited for. What was
+// given up is tried again at the next start.
+func (q *Queue) Abandon() { q.giveUp() }
+
 // stop waits for the workers.
-func (q *Queue) stop(giveUp func()) {
+func (q *Queue) stop() {
 	q.lanesMu.Lock()
 	for _, l := range q.lanes {
 		l.close()
 	}
 	q.lanesMu.Unlock()
-	timer := time.AfterFunc(q.config.Drain, giveUp)
+	timer := time.AfterFunc(q.config.Drain, q.giveUp)
 	defer timer.Stop()
 	q.workers.Wait()
 }
