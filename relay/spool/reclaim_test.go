@@ -2,8 +2,10 @@ package spool
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -115,4 +117,31 @@ func TestUnlinkIsSyncedBeforeItsRecordGoes(t *testing.T) {
 	if n := len(open(t, crashed, small()).Messages()); n != 0 {
 		t.Errorf("%d messages are back", n)
 	}
+}
+
+// TestDamagedMessageIsNotMovedOn has a message spoilt that is to be moved out of the
+// oldest segment: its segment is kept for the operator.
+func TestDamagedMessageIsNotMovedOn(t *testing.T) {
+	dir := t.TempDir()
+	s, log := logged(t, dir, small())
+	m := mustPut(t, s, envelope(1), text(5000))
+	good := mustPut(t, s, envelope(2), text(5000))
+	name := segmentName(m.at.segment.number)
+	spoil(t, filepath.Join(dir, name), m.at.off+1000, []byte("damage"))
+	for i := range 60 {
+		if err := mustPut(t, s, envelope(i), text(5000)).Remove(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	aside := filepath.Join(dir, asideDir, filepath.Base(name))
+	until(t, "the segment to be kept aside", func() bool { _, err := os.Stat(aside); return err == nil })
+	check(t, good, envelope(2), text(5000))
+	if _, err := m.Envelope(); !errors.Is(err, ErrRemoved) {
+		t.Errorf("envelope of what is lost: %v", err)
+	}
+	s = reopen(t, s, dir, small())
+	if all := s.Messages(); len(all) != 1 || all[0].ID() != good.ID() {
+		t.Errorf("%d messages", len(all))
+	}
+	mustContain(t, log.String(), "level=ERROR", "cannot be delivered; its segment is kept aside", m.ID(), aside[len(dir)+1:])
 }
