@@ -304,20 +304,27 @@ func (s *Spool) failed(b *batch, err error) {
 	s.o.Log.Error("spool: write failed; the segment is given up", "segment", segmentName(b.seg.number), "offset", b.start, "error", err)
 	writers := append([]*Writer(nil), b.writers...)
 	s.giveUp(b)
-	begin := s.roll()
-	if begin == nil {
-		b.reset()
-		b.seg, b.ends = s.current, len(s.ends)
-		if begin = s.write(b); begin == nil {
-			s.settle(b)
-		} else {
-			s.giveUp(b)
-		}
-	}
-	if begin != nil {
+	if begin := s.begin(); begin != nil {
 		s.paused(begin)
 	}
 	s.answer(writers, err)
+}
+
+// begin makes a new segment the current one and writes into it where others end.
+func (s *Spool) begin() error {
+	if err := s.roll(); err != nil || len(s.ends) == 0 {
+		return err
+	}
+	b := &s.batch
+	b.reset()
+	b.seg, b.ends = s.current, len(s.ends)
+	err := s.write(b)
+	if err != nil {
+		s.giveUp(b)
+		return err
+	}
+	s.settle(b)
+	return nil
 }
 
 // giveUp leaves a segment for good, and puts back what may wait.

@@ -12,6 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+var errLocked = errors.New("another process uses this spool")
+
 // lockDir makes the directory if it is missing, and sees to it that nobody else uses it.
 func lockDir(dir string) (unlock func() error, err error) {
 	if err := makeDir(dir); err != nil {
@@ -24,7 +26,7 @@ func lockDir(dir string) (unlock func() error, err error) {
 	}
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		if errors.Is(err, unix.EWOULDBLOCK) {
-			err = fmt.Errorf("%s: another process uses this spool", name)
+			err = fmt.Errorf("%s: %w", name, errLocked)
 		}
 		return nil, errors.Join(err, f.Close())
 	}

@@ -139,7 +139,11 @@ func (d *decoder) byte() byte {
 }
 
 func (d *decoder) text() string {
-	n := d.uvarint(uint64(len(d.p)))
+	n := d.uvarint(maxHead)
+	if n > uint64(len(d.p)) {
+		d.fail(errShort)
+		return ""
+	}
 	s := string(d.p[:n])
 	d.p = d.p[n:]
 	return s

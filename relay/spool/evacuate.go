@@ -55,7 +55,7 @@ func (s *Spool) moveOut(g *segment, some []*Message) error {
 			break
 		}
 	}
-	return errors.Join(failed, s.settleMoved(g, all))
+	return errors.Join(failed, s.settleMoved(all))
 }
 
 // lose gives up a message that cannot be read; its segment is kept for the operator.
@@ -135,9 +135,15 @@ func copyTo(f file, record []byte, r io.Reader) error {
 
 // settleMoved gives the files their names, syncs those, and only then says where the
 // messages are.
-func (s *Spool) settleMoved(g *segment, all []moved) error {
+func (s *Spool) settleMoved(all []moved) error {
 	folders := map[string]bool{}
 	for _, mv := range all {
+		if !mv.m.markCopied() {
+			if err := s.d.unlink(tmpName(mv.m.id)); err != nil {
+				return err
+			}
+			continue
+		}
 		folder := mailFolder(mv.m.id)
 		err := s.makeFolder(folder)
 		if err == nil {
@@ -159,7 +165,6 @@ func (s *Spool) settleMoved(g *segment, all []moved) error {
 	for _, mv := range all {
 		m := mv.m
 		if m.gone {
-			s.unlinks = append(s.unlinks, m.id)
 			continue
 		}
 		m.home().remove(m)
@@ -170,6 +175,15 @@ func (s *Spool) settleMoved(g *segment, all []moved) error {
 		}
 	}
 	return nil
+}
+
+// markCopied says that from now on there may be a file of the message's own, which goes
+// with it. It reports false if the message is gone already.
+func (m *Message) markCopied() bool {
+	m.s.mu.Lock()
+	defer m.s.mu.Unlock()
+	m.copied = !m.gone
+	return m.copied
 }
 
 // appendStates writes the states of messages that have files of their own into those.
@@ -184,7 +198,7 @@ func (s *Spool) appendStates(g *segment, some []*Message) error {
 			m.spoilt = true
 			mv, again := s.copyOut(m)
 			if again == nil {
-				again = s.settleMoved(g, []moved{mv})
+				again = s.settleMoved([]moved{mv})
 			}
 			if again != nil && !errors.Is(again, ErrRemoved) {
 				return errors.Join(err, again)

@@ -136,6 +136,9 @@ func (s *Spool) syncUnlinked() error {
 //     (log/ is synced before the next one goes), or in a file whose unlink is synced.
 //   - Where it says an older segment ends no longer matters.
 func (s *Spool) retire(g *segment) error {
+	if err := s.unlinkRemoved(); err != nil {
+		return err
+	}
 	if err := s.syncUnlinked(); err != nil {
 		return err
 	}

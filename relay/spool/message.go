@@ -23,15 +23,17 @@ type Message struct {
 	bodyCRC uint32
 
 	// The rest is under Spool.mu.
-	version, attempts  uint32
-	nextTry            int64
-	head               uint32 // length of the record's head
-	at                 place  // of the record
-	latest             place  // of the newest state, if latestSize is not 0
-	latestSize         uint32 // of that record
-	held, gone, queued bool   // queued: in Spool.states
-	pend               *pending
-	next, prev         *Message // in a list
+	version, attempts uint32
+	nextTry           int64
+	head              uint32 // length of the record's head
+	at                place  // of the record
+	latest            place  // of the newest state, if latestSize is not 0
+	latestSize        uint32 // of that record
+	held, gone        bool
+	queued            bool // in Spool.states
+	copied            bool // there may be a file of its own, though at is in a segment
+	pend              *pending
+	next, prev        *Message // in a list
 
 	spoilt bool // the keeper's: a write to the message's own file has failed
 }
@@ -218,7 +220,7 @@ func (s *Spool) remove(m *Message) {
 	s.count(m, -1)
 	m.home().remove(m)
 	m.setLatest(place{}, 0)
-	if g := m.at.segment; g == nil {
+	if g := m.at.segment; g == nil || m.copied {
 		s.unlinks = append(s.unlinks, m.id)
 		s.wakeKeeper()
 	} else if g.live.n == 0 && g != s.current {

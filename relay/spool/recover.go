@@ -55,9 +55,6 @@ func (s *Spool) recover() error {
 		r.judge(g)
 		r.apply(g)
 		s.segments = append(s.segments, g.segment)
-	}
-	if n := len(r.segments); n > 0 {
-		g := r.segments[n-1]
 		if _, known := r.ends[g.number]; !known {
 			s.ends = append(s.ends, end{g.number, roundUp(g.last), true})
 		}

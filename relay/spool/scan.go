@@ -30,13 +30,15 @@ func scan(data []byte, base int64, m mark, segment uint64, each func(h *header, 
 			continue
 		}
 		g := gap{from: base + int64(at)}
+		size = len(data) - at
 		if h, known := parseHeader(data[at:], m, segment, g.from); known {
 			g.id, g.known = h.id, true
+			size = int(min(int64(size), h.size()))
 		}
 		found := find(data, base, at+1, m, segment, next)
 		if g.last = found < 0; g.last {
 			if g.known {
-				g.to = base + int64(len(data))
+				g.to = g.from + int64(size)
 				gaps = append(gaps, g)
 			}
 			return end, gaps

@@ -146,9 +146,9 @@ func Open(dir string, o Options) (*Spool, error) {
 		return nil, errors.Join(fmt.Errorf("spool: %s: %w", dir, err), s.closeFiles())
 	}
 	s.askRoom(time.Now())
-	if err := s.roll(); err != nil {
+	if err := s.begin(); err != nil {
 		// Removals make room; until then nothing is taken.
-		s.o.Log.Error("spool: no segment to write to", "error", err)
+		s.paused(err)
 	}
 	go s.commitLoop()
 	go s.fileLoop()
@@ -205,7 +205,7 @@ func (s *Spool) Close() error {
 	<-s.kept
 	var err error
 	if s.unwritten() {
-		err = fmt.Errorf("spool: what became of %d messages could not be written: %w", len(s.states)+len(s.done), s.lastErr)
+		err = fmt.Errorf("spool: what became of %d messages could not be written: %v", len(s.states)+len(s.done), s.lastErr)
 	}
 	return errors.Join(err, s.closeFiles())
 }

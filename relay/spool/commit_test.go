@@ -1,0 +1,44 @@
+package spool
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestCommitGivenUp(t *testing.T) {
+	dir := t.TempDir()
+	d := &faultDisk{disk: dirDisk(dir)}
+	o := small()
+	o.d = d
+	s := open(t, dir, o)
+	for _, n := range []int{100, 50_000} {
+		hold := make(chan struct{})
+		d.set(func(op, name string) error {
+			if op == "sync" && strings.HasPrefix(name, "log/") || op == "syncDir" && strings.HasPrefix(name, "mail/") {
+				<-hold
+			}
+			return nil
+		})
+		w, err := s.Create(envelope(n))
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.Write(text(n))
+		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
+		if _, err := w.Commit(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("commit: %v", err)
+		}
+		cancel()
+		d.set(nil)
+		close(hold)
+		m := mustPut(t, s, envelope(1), text(n))
+		m.Remove()
+	}
+	until(t, "the messages to go", func() bool { return len(s.Messages()) == 0 })
+	if s = reopen(t, s, dir, small()); len(s.Messages()) != 0 {
+		t.Errorf("%d messages that nobody was told of", len(s.Messages()))
+	}
+}

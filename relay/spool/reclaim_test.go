@@ -1,0 +1,118 @@
+package spool
+
+import (
+	"bytes"
+	"io"
+	"math/rand/v2"
+	"path/filepath"
+	"sync"
+	"testing"
+)
+
+// TestLogStaysSmall has messages come and go, and some stay.
+func TestLogStaysSmall(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir, small())
+	kept := map[string]int{}
+	var wait sync.WaitGroup
+	var mu sync.Mutex
+	for k := range 4 {
+		wait.Go(func() {
+			for i := k; i < 800; i += 4 {
+				m, err := put(s, envelope(i), text(3000+i))
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if i%50 == 0 {
+					err = m.Update(Update{Attempts: new(i)})
+					mu.Lock()
+					kept[m.ID()] = i
+					mu.Unlock()
+				} else {
+					err = m.Remove()
+				}
+				if err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wait.Wait()
+	until(t, "the log to become small", func() bool { return s.Stats().Segments <= 3 })
+	verify := func() {
+		t.Helper()
+		if len(s.Messages()) != len(kept) {
+			t.Errorf("%d messages, want %d", len(s.Messages()), len(kept))
+		}
+		for _, m := range s.Messages() {
+			i := kept[m.ID()]
+			check(t, m, envelope(i), text(3000+i))
+			if m.Attempts() != i {
+				t.Errorf("%d attempts, want %d", m.Attempts(), i)
+			}
+		}
+	}
+	verify()
+	for range 3 {
+		s = reopen(t, s, dir, small())
+		verify()
+	}
+	names, _ := filepath.Glob(dir + "/log/*")
+	if len(names) > 12 {
+		t.Errorf("%d files in the log: %v", len(names), names)
+	}
+}
+
+// TestReaderOutlivesMessage reads on while its segment is used again.
+func TestReaderOutlivesMessage(t *testing.T) {
+	s := open(t, t.TempDir(), small())
+	m := mustPut(t, s, envelope(1), text(10_000))
+	r, err := m.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	m.Remove()
+	for i := range 200 {
+		if err := mustPut(t, s, envelope(i), text(9000)).Remove(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	until(t, "the log to become small", func() bool { return s.Stats().Segments <= 2 })
+	if data, err := io.ReadAll(r); err != nil || !bytes.Equal(data, text(10_000)) {
+		t.Errorf("read %d bytes, %v", len(data), err)
+	}
+}
+
+// TestUnlinkIsSyncedBeforeItsRecordGoes crashes when the segment that says that a message
+// with a file of its own is done has been used again, without any other sync of names.
+func TestUnlinkIsSyncedBeforeItsRecordGoes(t *testing.T) {
+	dir := t.TempDir()
+	r := newRecorder(lazyDisk{dirDisk(dir)})
+	o := small()
+	o.d = r
+	s := open(t, dir, o)
+	large := mustPut(t, s, envelope(1), text(50_000))
+	if err := large.Remove(); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 100 {
+		if err := mustPut(t, s, envelope(i), text(5000)).Remove(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	until(t, "the log to become small", func() bool { return s.Stats().Segments == 1 })
+	s.Close()
+	disk := newCrashDisk(rand.New(rand.NewPCG(1, 1)))
+	for _, op := range r.ops {
+		disk.do(op)
+	}
+	crashed := t.TempDir()
+	if err := disk.build(crashed, nothing, nothing); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(open(t, crashed, small()).Messages()); n != 0 {
+		t.Errorf("%d messages are back", n)
+	}
+}
