@@ -79,10 +79,7 @@ func (s *Spool) unwritten() bool {
 // commitSome writes one batch and reports whether there may be another. Without
 // messages it writes only if late: states and removals wait for company.
 func (s *Spool) commitSome(late bool) (more bool) {
-	s.mu.Lock()
-	nothing := len(s.waiting) == 0 && (!late || len(s.states)+len(s.done) == 0)
-	s.mu.Unlock()
-	if nothing {
+	if !s.work(late) {
 		return false
 	}
 	if time.Now().Before(s.notBefore) {
@@ -91,6 +88,9 @@ func (s *Spool) commitSome(late bool) (more bool) {
 	}
 	b := s.gather()
 	if b.empty() {
+		if !s.work(late) {
+			return false // they have stopped waiting
+		}
 		if err := s.roll(); err != nil {
 			s.refuse(err)
 			s.paused(err)
@@ -107,13 +107,19 @@ func (s *Spool) commitSome(late bool) (more bool) {
 	return true
 }
 
+func (s *Spool) work(late bool) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.waiting) > 0 || late && len(s.states)+len(s.done) > 0
+}
+
 func (b *batch) empty() bool { return len(b.states)+len(b.done)+len(b.writers) == 0 }
 
 // paused puts off the next attempt, longer each time.
 func (s *Spool) paused(err error) {
 	s.pause = longer(s.pause)
 	s.notBefore, s.lastErr = time.Now().Add(s.pause), err
-	s.o.Log.Error("spool: cannot write", "error", err, "again in", s.pause)
+	s.o.Log.Error("spool: cannot write", "error", err, "pause", s.pause)
 }
 
 // refuse answers all that wait.

@@ -114,8 +114,9 @@ func (w *watch) saw(op, name string, err error) {
 // TestEachOperationFails has the k-th operation fail with EIO, once or from then on for
 // a while, for every k.
 func TestEachOperationFails(t *testing.T) {
+	base := paperDir(t)
 	none := int64(1) << 60
-	all := failAt(t, none, 0)
+	all := failAt(t, base, none, 0)
 	if all < 150 {
 		t.Fatalf("the work is only %d operations", all)
 	}
@@ -124,7 +125,7 @@ func TestEachOperationFails(t *testing.T) {
 	for range 12 {
 		wait.Go(func() {
 			for k := at.Add(1) - 1; k < 2*all && !t.Failed(); k = at.Add(1) - 1 {
-				failAt(t, k/2, 1+3*(k%2))
+				failAt(t, base, k/2, 1+3*(k%2))
 			}
 		})
 	}
@@ -133,8 +134,8 @@ func TestEachOperationFails(t *testing.T) {
 }
 
 // failAt has many operations fail from the k-th on, and gives the number of all.
-func failAt(t *testing.T, k, many int64) int64 {
-	dir, err := os.MkdirTemp(t.TempDir(), "")
+func failAt(t *testing.T, base string, k, many int64) int64 {
+	dir, err := os.MkdirTemp(base, "")
 	if err != nil {
 		t.Error(err)
 		return 0

@@ -105,7 +105,7 @@ func removeSome(t *testing.T, m *Message, r *recorder) func(*belief) {
 
 // recordWork gives every file operation of a busy life with a restart.
 func recordWork(t *testing.T, seed int) *recorder {
-	dir := t.TempDir()
+	dir := paperDir(t)
 	r := newRecorder(lazyDisk{dirDisk(dir)})
 	o := small()
 	o.d = r
@@ -130,6 +130,7 @@ func TestCrashAnywhere(t *testing.T) {
 	seed := int(time.Now().UnixNano() % 1_000_000)
 	t.Logf("seed %d", seed)
 	r := recordWork(t, seed)
+	base := paperDir(t)
 	const states = 560
 	ops := 0
 	for _, o := range r.ops {
@@ -150,11 +151,11 @@ func TestCrashAnywhere(t *testing.T) {
 				}
 				if k%2 == part && random.IntN(ops) < states && !t.Failed() {
 					count.Add(1)
-					crash(t, disk, b, fmt.Sprintf("seed %d, before operation %d (%s %s)", seed, k, o.kind, o.name))
+					crash(t, base, disk, b, fmt.Sprintf("seed %d, before operation %d (%s %s)", seed, k, o.kind, o.name))
 				}
 				disk.do(o)
 			}
-			crash(t, disk, b, "at the end")
+			crash(t, base, disk, b, "at the end")
 		})
 	}
 	wait.Wait()
@@ -164,11 +165,11 @@ func TestCrashAnywhere(t *testing.T) {
 	t.Logf("%d states at %d operations", count.Load(), ops)
 }
 
-func crash(t *testing.T, c *crashDisk, b *belief, what string) {
+func crash(t *testing.T, base string, c *crashDisk, b *belief, what string) {
 	t.Helper()
 	data, names := fate(c.rand.IntN(int(fates))), fate(c.rand.IntN(int(fates)))
 	what = fmt.Sprintf("%s, data %d, names %d", what, data, names)
-	dir, err := os.MkdirTemp(t.TempDir(), "")
+	dir, err := os.MkdirTemp(base, "")
 	if err == nil {
 		defer os.RemoveAll(dir)
 		err = c.build(dir, data, names)

@@ -141,9 +141,8 @@ func TestAbortedLeavesNothing(t *testing.T) {
 
 func TestReaderSeeks(t *testing.T) {
 	s := open(t, t.TempDir(), small())
-	body := text(10_000)
 	for _, n := range []int{10_000, 100_000} {
-		body = text(n)
+		body := text(n)
 		r, err := mustPut(t, s, envelope(1), body).Open()
 		if err != nil {
 			t.Fatal(err)
