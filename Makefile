@@ -46,7 +46,7 @@ fuzz:
 # Go benchmarks, then a million lines beside libdb and tinycdb (needs cc, and their
 # headers or apt-get).
 bench:
-	$(GO) test -run '^$$' -bench . -benchmem ./policy ./maps ./milter
+	$(GO) test -run '^$$' -bench . -benchmem ./policy ./maps ./milter ./relay/session
 	$(GO) run ./bench/tables
 
 # Questions about a DNS list, beside a socket for each query (needs rbldnsd or apt-get).

@@ -76,6 +76,10 @@ type Config struct {
 
 	Spool Spool
 
+	// Room, if set, tells whether a message of so many bytes can be stored; a client
+	// that announces one that cannot is refused at MAIL. It must not block.
+	Room func(size int64) bool
+
 	// Queued, if set, is told each message that has been taken. It must not block.
 	Queued func(*spool.Message)
 

@@ -1,6 +1,8 @@
 package session
 
 import (
+	"errors"
+	"io"
 	"net"
 	"syscall"
 	"time"
@@ -18,32 +20,34 @@ func (s *session) begin() bool {
 	return s.judgeClient(false) && s.waitPause() && s.greet()
 }
 
-// proxyHeader reads what the proxy says about the client.
+// proxyHeader reads what the proxy says about the client; false if the session is
+// over. A proxy that goes without a word has only looked whether we are there.
 func (s *session) proxyHeader() bool {
 	by := time.Now().Add(proxyWait)
-	for {
-		p, n, err := parseProxy(s.wire.buffered())
-		if err == nil && n == 0 {
-			if err = s.wire.rest(by, s.server.doors.Draining); err == nil {
-				continue
-			}
+	p, n, err := parseProxy(s.wire.buffered())
+	for err == nil && n == 0 {
+		if err = s.wire.rest(by, s.server.doors.Draining); err == nil {
+			p, n, err = parseProxy(s.wire.buffered())
 		}
-		if err != nil {
-			s.server.foreign.Add(1)
-			s.server.said.Complain("smtp: connection of a proxy closed: no proper PROXY header", "proxy", s.peer, "reason", err.Error())
-			return false
-		}
-		s.wire.used(n)
-		if p.local {
-			return true
-		}
-		s.facts.Conn.Addr = p.client
-		if s.sit(p.client) {
-			return true
-		}
+	}
+	switch {
+	case errors.Is(err, errEnded), errors.Is(err, io.EOF) && len(s.wire.buffered()) == 0:
+		return false
+	case err != nil:
+		s.server.foreign.Add(1)
+		s.server.said.Complain("smtp: connection of a proxy closed: no proper PROXY header", "proxy", s.peer, "reason", err.Error())
+		return false
+	}
+	s.wire.used(n)
+	if p.local {
+		return true
+	}
+	s.facts.Conn.Addr = p.client
+	if !s.sit(p.client) {
 		s.closing("4.7.0", "Too many connections from your address, please try again later")
 		return false
 	}
+	return true
 }
 
 // judgeClient asks the policy about the client; named says that its name is known.

@@ -101,10 +101,13 @@ func (s *session) mail(arg string) {
 
 // sender is a MAIL command in good form.
 func (s *session) sender(from smtp.Path, p params) {
-	limit := s.server.cfg.Limits.MessageSize
+	limit, room := s.server.cfg.Limits.MessageSize, s.server.cfg.Room
 	switch {
 	case p.size > limit:
 		s.refuseFor(tooLarge(limit), "")
+		return
+	case p.size > 0 && room != nil && !room(p.size):
+		s.refuseFor(spoolFault(spool.ErrFull), "")
 		return
 	case !p.utf8 && !ascii(from.Raw()):
 		s.refuseFor(needsUTF8(), from.Raw())

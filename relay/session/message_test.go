@@ -295,3 +295,10 @@ func TestVanishedClientLeavesNothing(t *testing.T) {
 	}
 	f.serves()
 }
+
+func TestNoRoomForWhatIsAnnounced(t *testing.T) {
+	f := accepting(t, func(c *Config) { c.Room = func(size int64) bool { return size <= 1000 } })
+	c := f.greeted()
+	c.say("MAIL FROM:<a@b> SIZE=1001", "452 4.3.1 Insufficient disk space; try again later")
+	c.say("MAIL FROM:<a@b> SIZE=1000", "250 ")
+}

@@ -2,6 +2,7 @@ package session
 
 import (
 	"encoding/binary"
+	"net"
 	"net/netip"
 	"strings"
 	"sync/atomic"
@@ -140,6 +141,15 @@ func TestProxy(t *testing.T) {
 		c := f.dial()
 		c.send(bad)
 		c.expect("EOF")
+	}
+	if n := f.Stats().Foreign; n != 3 {
+		t.Errorf("%d foreign connections, want 3", n)
+	}
+	look := f.dial()
+	_ = look.conn.(*net.TCPConn).CloseWrite()
+	look.expect("EOF")
+	if n := f.Stats().Foreign; n != 3 {
+		t.Errorf("a proxy that only looks is foreign")
 	}
 	early := f.dial()
 	early.send("PROXY TCP4 192.0.2.1 192.0.2.2 1 25\r\nEHLO x\r\n")

@@ -4,9 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"strings"
-	"syscall"
 	"testing"
-	"time"
 )
 
 // scanned is what became of a text.
@@ -175,49 +173,3 @@ func FuzzScanner(f *testing.F) {
 		}
 	})
 }
-
-// mail100K is a message of 100 KB with lines as people write them.
-func mail100K() []byte {
-	line := []byte("The quick brown fox jumps over the lazy dog, and then does it again.\r\n")
-	text := []byte("From: a@example.com\r\nSubject: a message\r\n\r\n")
-	for len(text) < 100<<10 {
-		text = append(text, line...)
-	}
-	return append(text, ".\r\n"...)
-}
-
-func BenchmarkScan(b *testing.B) {
-	text := mail100K()
-	l := Limits{}
-	l.setDefaults()
-	b.SetBytes(int64(len(text)))
-	b.ReportAllocs()
-	before, n := cpuTime(b), 0
-	for ; b.Loop(); n++ {
-		body := newBody(nowhere{}, &l, true, false, false)
-		for p := text; ; {
-			n, ended := body.take(p[:min(len(p), largeBuffer)])
-			if p = p[n:]; ended {
-				break
-			}
-		}
-		if r := body.refusal(); !r.IsZero() {
-			b.Fatal(r)
-		}
-	}
-	b.ReportMetric(float64((cpuTime(b)-before).Microseconds())/float64(n), "cpu-µs/op")
-}
-
-// cpuTime is what this process has used: wall time says little beside others.
-func cpuTime(b *testing.B) time.Duration {
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		b.Fatal(err)
-	}
-	return time.Duration(u.Utime.Nano())
-}
-
-// nowhere is a Writer that keeps nothing.
-type nowhere struct{ Writer }
-
-func (nowhere) Write(p []byte) (int, error) { return len(p), nil }

@@ -55,6 +55,7 @@ type transaction struct {
 // serve is the session from its beginning to its end.
 func (s *session) serve() {
 	defer s.server.doors.Leave(s)
+	defer s.wire.abandon()
 	defer s.contain()
 	defer s.end()
 	defer s.contain()
