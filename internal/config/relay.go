@@ -52,6 +52,18 @@ type NextHop struct {
 // Set tells whether there is one.
 func (h NextHop) Set() bool { return h.Host != "" }
 
+// isAt tells whether a listening address of this host, HOST:PORT, takes connections to h.
+func (h NextHop) isAt(listen string) bool {
+	host, port, err := net.SplitHostPort(listen)
+	if err != nil || port != strconv.Itoa(int(h.Port)) {
+		return false
+	}
+	at, _ := netip.ParseAddr(host)
+	to, _ := netip.ParseAddr(h.Host)
+	local := to.IsLoopback() || strings.EqualFold(h.Host, "localhost")
+	return strings.EqualFold(host, h.Host) || local && (host == "" || at.IsUnspecified())
+}
+
 // String is HOST:PORT as package net takes it.
 func (h NextHop) String() string { return net.JoinHostPort(h.Host, strconv.Itoa(int(h.Port))) }
 
@@ -351,6 +363,9 @@ func (r *reader) checkRelay(c *Config) {
 	}
 	if l.SessionTimeout < l.IdleTimeout {
 		r.fault("relay.session_timeout", "relay.session_timeout is %q, expected at least relay.idle_timeout, %q", l.SessionTimeout, l.IdleTimeout)
+	}
+	if i := slices.IndexFunc(l.Listen, l.SmartHost.isAt); i >= 0 {
+		r.fault("relay.smart_host", "relay.smart_host is %q, where relay.listen has us ourselves: mail would go round in circles", l.SmartHost)
 	}
 	for i, n := range l.Listen {
 		if slices.Contains(l.Listen[:i], n) {
