@@ -110,16 +110,27 @@ func (d *daemon) waitMetric(t *testing.T, line string) {
 // TestQuarantineIsShown: an administrator finds held mail where each server shows it.
 func TestQuarantineIsShown(t *testing.T) {
 	s := newStack(t)
-	d := s.daemon(t)
 	policy := faultPolicy()
 	policy["access"] = "From:sender.example\tQUARANTINE:looks odd\n"
-	use(t, policy, d)
-	shown := map[string]struct{ command, entry string }{
-		// sendmail shows the reason; Postfix marks held mail with "!" and keeps none.
-		"sendmail": {"sendmail-mta -bp -qQ", `<%s@sender\.example>\s+QUARANTINE: looks odd\n`},
-		"postfix":  {"mailq", `(?m)^[0-9A-F]+! .* %s@sender\.example$`},
+	use(t, policy, s.daemons(t)...)
+	inside := func(server, command string) func() (string, error) {
+		return func() (string, error) {
+			return docker(t.Context(), "exec", s.container(t, server), "sh", "-c", command)
+		}
 	}
-	for _, driver := range s.mtas(t) {
+	shown := map[string]struct {
+		look  func() (string, error)
+		entry string
+	}{
+		// sendmail shows the reason; Postfix marks held mail with "!" and keeps none.
+		"sendmail": {inside("sendmail", "sendmail-mta -bp -qQ"), `<%s@sender\.example>\s+QUARANTINE: looks odd\n`},
+		"postfix":  {inside("postfix", "mailq"), `(?m)^[0-9A-F]+! .* %s@sender\.example$`},
+		"relay": {func() (string, error) {
+			_, status, err := s.relay(t).get(t.Context(), "/status")
+			return status, err
+		}, `"reason": ?"looks odd"[^{}]*"sender": ?"%s@sender\.example"`},
+	}
+	for _, driver := range s.drivers(t) {
 		t.Run(driver.Name(), func(t *testing.T) {
 			want, token := shown[driver.Name()], newToken()
 			k := s.connect(t, driver, outsider, token)
@@ -127,9 +138,9 @@ func TestQuarantineIsShown(t *testing.T) {
 			k.say("RCPT TO:<u@local.example>", "250")
 			k.say("DATA", "354")
 			k.say(message, "250")
-			out, err := docker(t.Context(), "exec", s.container(t, driver.Name()), "sh", "-c", want.command)
+			out, err := want.look()
 			if err != nil || !regexp.MustCompile(fmt.Sprintf(want.entry, token)).MatchString(out) {
-				t.Errorf("%s: error %v, no entry like %q for %s in:\n%s", want.command, err, want.entry, token, out)
+				t.Errorf("error %v, no entry like %q for %s in:\n%s", err, want.entry, token, out)
 			}
 			s.wantSunk(t, driver, token, 0)
 		})

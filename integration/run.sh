@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Runs the tests with real sendmail and real Postfix in containers, and those of tables
-# with the programs that write them and the servers that keep them, and leaves nothing
-# running behind. Needs root and Go; what else is missing (Docker, Compose, debootstrap,
-# redis-server, slapd) is installed with apt-get. See README.md.
+# Runs the tests with real sendmail and real Postfix in containers, and the relay beside
+# them; those of tables with the programs that write them and the servers that keep them;
+# those of the relay with clients that others wrote, and its spool killed at each system
+# call. Leaves nothing running behind. Needs root and Go; what else is missing (Docker,
+# Compose, debootstrap, redis-server, slapd, strace) is installed with apt-get. See README.md.
 #
 #   integration/run.sh [go test flags, such as -run 'TestDialogues/relay']
 #   KEEP=1 integration/run.sh ...        leave the containers running to look at them
@@ -47,6 +48,7 @@ tools() {
 	command -v go >/dev/null || fail "needs Go"
 	need docker docker.io
 	need ip iproute2
+	need strace strace
 	peers
 	docker compose version >/dev/null 2>&1 || need docker-compose docker-compose
 	docker info >/dev/null 2>&1 && return
@@ -165,4 +167,4 @@ check_subnets
 say "starting the containers"
 up=1
 compose up -d --no-build >"$state/up.log" 2>&1 || { cat "$state/up.log" >&2; fail "cannot start the containers"; }
-go test -tags integration -count=1 -timeout 9m -p 1 -v ./integration ./maps/... ./internal/setup ./internal/dns ./policy/dnsbl ./relay/session "$@"
+go test -tags integration -count=1 -timeout 9m -p 1 -v ./integration ./maps/... ./internal/setup ./internal/dns ./policy/dnsbl ./relay/session ./relay/spool "$@"
