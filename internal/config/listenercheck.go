@@ -30,9 +30,11 @@ func (r *reader) checkListeners(c *Config) {
 		if l.TLS == "" {
 			l.TLS = c.defaultTLS(l.Kind)
 		}
-		if slices.ContainsFunc(c.Listeners[:i], func(o Listener) bool { return l.Name != "" && strings.EqualFold(o.Name, l.Name) }) ||
-			strings.EqualFold(l.Name, listenerName) && len(c.Relay.Listen) > 0 {
-			r.fault(path+".name", "%s has the name %q, which another listener has (relay.listen is %q)", path, l.Name, listenerName)
+		same := func(o Listener) bool { return l.Name != "" && strings.EqualFold(o.Name, l.Name) }
+		if slices.ContainsFunc(c.Listeners[:i], same) {
+			r.fault(path+".name", "%s has the name %q, which another one has", path, l.Name)
+		} else if strings.EqualFold(l.Name, listenerName) && len(c.Relay.Listen) > 0 {
+			r.fault(path+".name", "%s has the name %q, which relay.listen has", path, l.Name)
 		}
 		r.checkListenerTLS(c, l, path)
 		r.checkListenerAuth(c, l, path)

@@ -17,7 +17,7 @@ type Secure struct {
 	TLSMin     uint16 // crypto/tls's number of the oldest version
 
 	AuthMechanisms []string // in the order in which they are offered (confAUTH_MECHANISMS)
-	Users          string   // accounts made by gatepost user; "" for none
+	Users          string   // accounts made by gatepost user; "" for none: only where SASLDB is set
 	SASLDB         string   // accounts made by Cyrus's saslpasswd2; "" for none
 	AuthRealm      []string // of accounts; the first is that of those who name none. None: the host's name
 	SenderBinding  Binding
@@ -33,7 +33,10 @@ type Binding struct {
 func (b Binding) Set() bool { return b.Same || b.File != "" }
 
 func defaultSecure() Secure {
-	return Secure{TLSMin: tls.VersionTLS12, AuthMechanisms: []string{"SCRAM-SHA-256", "SCRAM-SHA-1", "PLAIN", "LOGIN"}}
+	return Secure{
+		TLSMin: tls.VersionTLS12, Users: DefaultUsers,
+		AuthMechanisms: []string{"SCRAM-SHA-256", "SCRAM-SHA-1", "PLAIN", "LOGIN"},
+	}
 }
 
 // mechanisms are those that auth_mechanisms takes.
@@ -126,7 +129,7 @@ func (r *reader) checkSecure(c *Config) {
 	if slices.Contains(s.AuthMechanisms, "EXTERNAL") && s.CACert == "" {
 		r.fault("relay.auth_mechanisms", "relay.auth_mechanisms has EXTERNAL, which needs relay.ca_cert: it logs in who has a certificate")
 	}
-	if s.Users == "" && s.SASLDB == "" {
-		s.Users = DefaultUsers
+	if _, said := r.doc.lines["relay.users"]; !said && s.SASLDB != "" {
+		s.Users = ""
 	}
 }
