@@ -14,7 +14,6 @@ import (
 	"gatepost/internal/clients"
 	"gatepost/internal/config"
 	"gatepost/internal/front"
-	"gatepost/internal/listen"
 	"gatepost/internal/program"
 	"gatepost/internal/setup"
 	"gatepost/relay/queue"
@@ -45,7 +44,7 @@ type relayFront struct {
 
 // Listen opens the listeners.
 func (f *relayFront) Listen(cfg *config.Config) ([]net.Listener, error) {
-	return listen.All(f.addresses, cfg.Relay.Listen, listen.TCP)
+	return openListeners(cfg, f.addresses)
 }
 
 // Open opens the spool, then the ways out, then the way in.
@@ -142,7 +141,7 @@ func schedule(retry []time.Duration) func(attempt int) time.Duration {
 
 // Serve takes mail.
 func (f *relayFront) Serve(ln net.Listener) error {
-	if err := f.server.Serve(context.Background(), ln); !errors.Is(err, front.ErrClosed) {
+	if err := f.server.Serve(context.Background(), ln.(ruled).Listener); !errors.Is(err, front.ErrClosed) {
 		return err
 	}
 	return nil

@@ -56,14 +56,18 @@ const (
 // listenerName is the name of relay.listen: sendmail's own for port 25.
 const listenerName = "MTA"
 
-// AllListeners are all listeners of the relay: relay.listen first, as one of kind mta
-// with STARTTLS if there is a certificate and without AUTH.
+// AllListeners are all listeners of the relay, that of relay.listen first.
 func (c *Config) AllListeners() []Listener {
-	plain := Listener{Name: listenerName, Kind: ListenMTA, Listen: c.Relay.Listen, TLS: c.defaultTLS(ListenMTA)}
-	if len(plain.Listen) == 0 {
+	if len(c.Relay.Listen) == 0 {
 		return c.Listeners
 	}
-	return append([]Listener{plain}, c.Listeners...)
+	return append([]Listener{c.PlainListener()}, c.Listeners...)
+}
+
+// PlainListener is that of relay.listen: of kind mta, with STARTTLS if there is a
+// certificate, without AUTH.
+func (c *Config) PlainListener() Listener {
+	return Listener{Name: listenerName, Kind: ListenMTA, Listen: c.Relay.Listen, TLS: c.defaultTLS(ListenMTA)}
 }
 
 // defaultTLS is what a kind of listener does about TLS if it is not told.
