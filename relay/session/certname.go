@@ -87,22 +87,16 @@ func oneLine(der []byte) (string, bool) {
 				name = short
 			}
 			b.WriteString(name + "=")
-			oneLineValue(&b, a.Value)
+			oneLineValue(&b, a.Value.Bytes)
 		}
 	}
 	return b.String(), true
 }
 
-// oneLineValue writes the bytes of a value, whatever they mean in its type. Only of
-// a GeneralString that is made of four bytes a character one of each is enough.
-func oneLineValue(b *strings.Builder, v asn1.RawValue) {
-	wide := v.Tag == asn1.TagGeneralString && len(v.Bytes)%4 == 0
-	for i := 0; wide && i < len(v.Bytes); i++ {
-		wide = i%4 == 3 || v.Bytes[i] == 0
-	}
-	for i, c := range v.Bytes {
+// oneLineValue writes the bytes of a value, whatever they mean in its type.
+func oneLineValue(b *strings.Builder, value []byte) {
+	for _, c := range value {
 		switch {
-		case wide && i%4 != 3:
 		case c < ' ' || c > '~':
 			b.WriteString(`\x`)
 			b.WriteByte(upperHex[c>>4])
