@@ -41,6 +41,7 @@ var allowedImports = map[string][]string{
 	"internal/dns":      {},
 	"internal/smtp":     {},
 	"internal/clients":  {},
+	"internal/certtest": {},
 	"internal/servers":  {},
 	"internal/config":   {"internal/smtp"},
 	"integration":       {"internal/dns", "internal/dns/dnsfake", "internal/smtp", "milter/miltertest"},

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"reflect"
+	"slices"
 	"sync"
 	"time"
 
@@ -35,6 +36,7 @@ type relayFront struct {
 	engine    *setup.Engine
 	log       *setup.Logger
 	spool     *spool.Spool
+	secured   *secured
 	server    *session.Server
 	routes    *routes
 	queue     *queue.Queue
@@ -66,6 +68,9 @@ func (f *relayFront) Open(_ context.Context, e *setup.Engine, log *setup.Logger)
 		Spool: f.spool, Route: f.routes.route, Log: log.Logger,
 		Concurrency: r.MaxDeliveries, Schedule: schedule(r.Retry), Lifetime: r.QueueLifetime, Drain: queueEnd,
 	})
+	if f.secured, err = openSecured(f.cfg, e, log); err != nil {
+		return err
+	}
 	if f.server, err = f.newServer(); err != nil {
 		return err
 	}
@@ -141,7 +146,8 @@ func schedule(retry []time.Duration) func(attempt int) time.Duration {
 
 // Serve takes mail.
 func (f *relayFront) Serve(ln net.Listener) error {
-	if err := f.server.Serve(context.Background(), ln.(ruled).Listener); !errors.Is(err, front.ErrClosed) {
+	at := ln.(ruled)
+	if err := f.server.Serve(context.Background(), at.Listener, f.secured.rules(at.as)); !errors.Is(err, front.ErrClosed) {
 		return err
 	}
 	return nil
@@ -154,12 +160,24 @@ func (f *relayFront) InForce(cfg *config.Config) {
 	if !reflect.DeepEqual(before, now) {
 		setup.WarnRestart(f.log.Logger, "[relay]")
 	}
+	if !reflect.DeepEqual(withoutLines(f.cfg.Listeners), withoutLines(cfg.Listeners)) {
+		setup.WarnRestart(f.log.Logger, "[[listener]]")
+	}
 	if cfg.Features.CompatCheck {
 		f.log.Warn("features.compat_check has no effect: the relay does not ask it yet")
 	}
 	if cfg.Relay.LocalMail.Kind != config.LocalRefused && !cfg.Relay.LocalUsers.Named {
 		f.log.Warn("relay.local_users is not set: local mail is taken for any name, and what the next host refuses is held in the queue")
 	}
+}
+
+// withoutLines are listeners as far as they matter.
+func withoutLines(all []config.Listener) []config.Listener {
+	all = slices.Clone(all)
+	for i := range all {
+		all[i].Line = 0
+	}
+	return all
 }
 
 // Shutdown lets sessions end, then deliveries, each for as long as ctx allows, then

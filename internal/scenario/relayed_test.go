@@ -113,7 +113,7 @@ func startRelay(t *testing.T, s *Scenario) *relay {
 		t.Fatal(err)
 	}
 	served := make(chan error, 1)
-	go func() { served <- server.Serve(context.Background(), ln) }()
+	go func() { served <- server.Serve(context.Background(), ln, nil) }()
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()

@@ -2,6 +2,8 @@ package session
 
 import (
 	"strconv"
+	"strings"
+	"time"
 
 	"gatepost/internal/front"
 	"gatepost/internal/smtp"
@@ -62,10 +64,24 @@ func (s *session) keywords(greeting string) []string {
 		"CHUNKING",
 		"LIMITS MAILMAX=" + strconv.Itoa(l.Transactions) + " RCPTMAX=" + strconv.Itoa(l.Recipients),
 	}
+	if _, refused := s.refused(); !refused {
+		words = s.offers(words)
+	}
 	if s.trusted {
 		words = append(words, xclientKeyword)
 	}
 	return append(words, "HELP")
+}
+
+// offers adds what the listener's rules have to be announced now.
+func (s *session) offers(words []string) []string {
+	if !s.secure.on() && s.rules.certified() {
+		words = append(words, "STARTTLS")
+	}
+	if mechanisms := s.mechanisms(); len(mechanisms) > 0 {
+		words = append(words, "AUTH "+strings.Join(mechanisms, " "))
+	}
+	return words
 }
 
 // mail begins a transaction.
@@ -74,6 +90,9 @@ func (s *session) mail(arg string) {
 	switch {
 	case s.tx.open:
 		s.wrong(503, "5.5.0", "Sender already specified")
+		return
+	case s.rules.RequireAuth && s.facts.Auth.Type == "":
+		s.wrong(530, "5.7.0", "Authentication required")
 		return
 	case !ok:
 		s.wrong(501, "5.5.2", `Syntax error in parameters scanning "`+echo(arg)+`"`)
@@ -91,10 +110,13 @@ func (s *session) mail(arg string) {
 		s.refuse(fault, path)
 		return
 	}
-	var p params
+	p := params{auth: s.offersAuth()}
 	if f := p.parse(words); f != nil {
 		s.wrong(f.code, f.enhanced, f.text)
 		return
+	}
+	if s.rules.Sender != "" {
+		sender = smtp.ParsePath("<" + s.rules.Sender + ">")
 	}
 	s.sender(sender, p)
 }
@@ -112,6 +134,9 @@ func (s *session) sender(from smtp.Path, p params) {
 	case !p.utf8 && !ascii(from.Raw()):
 		s.refuseFor(needsUTF8(), from.Raw())
 		return
+	case !s.ownSender(from):
+		s.refuseFor(smtp.MustReply(553, "5.7.1", "Sender address rejected: not owned by user"), from.Raw())
+		return
 	}
 	s.facts.Mail = policy.Mail{Sender: from}
 	out := s.ask(policy.StageMail)
@@ -120,9 +145,20 @@ func (s *session) sender(from smtp.Path, p params) {
 		s.refuseFor(out.Refuse, from.Raw())
 		return
 	}
+	if q := s.rules.Quota; q != nil && !q.take(s.facts.Conn.Addr, time.Now()) {
+		s.facts.Mail = policy.Mail{}
+		s.refuseFor(smtp.MustReply(452, "4.7.1", "Too many messages from your address, please try again later"), "")
+		return
+	}
 	s.transactions++
-	s.tx = transaction{open: true, params: p, sender: from, result: out}
+	s.tx = transaction{open: true, params: p, sender: from, result: out, quota: s.rules.Quota != nil}
 	s.say(250, "2.1.0", echo(from.Raw())+"... Sender ok")
+}
+
+// ownSender tells whether the user who has logged in may send as sender.
+func (s *session) ownSender(sender smtp.Path) bool {
+	user := s.facts.Auth.Authen
+	return s.rules.SenderOf == nil || user == "" || s.rules.SenderOf(user, sender.Address())
 }
 
 // refuseFor refuses a sender or recipient by policy. Refusals for good are counted.

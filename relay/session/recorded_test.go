@@ -90,7 +90,7 @@ func serve(t *testing.T, policy map[string]string, dns string) *served {
 		t.Fatal(err)
 	}
 	s.addr = ln.Addr().String()
-	go func() { _ = server.Serve(context.Background(), ln) }()
+	go func() { _ = server.Serve(context.Background(), ln, nil) }()
 	t.Cleanup(func() {
 		if err := server.Shutdown(context.Background()); err != nil {
 			t.Error(err)

@@ -1,0 +1,102 @@
+package main
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+
+	"gatepost/internal/config"
+	"gatepost/internal/setup"
+	"gatepost/relay/session"
+)
+
+// secured is what the listeners' TLS and AUTH are made of, common to all of them.
+type secured struct {
+	cfg     *config.Config
+	cert    *setup.Certificate // nil: there is none
+	cas     *setup.CAs         // nil: clients are not asked for certificates
+	senders *setup.Senders     // nil: any
+	quotas  map[string]*session.Quota
+}
+
+func openSecured(cfg *config.Config, e *setup.Engine, log *setup.Logger) (*secured, error) {
+	s := &secured{cfg: cfg, quotas: map[string]*session.Quota{}}
+	r := &cfg.Relay
+	var err error
+	if r.ServerCert != "" {
+		if s.cert, err = setup.OpenCertificate(r.ServerCert, r.ServerKey, log.Logger); err != nil {
+			return nil, fmt.Errorf("relay.server_cert: %w", err)
+		}
+	}
+	if r.CACert != "" {
+		if s.cas, err = setup.OpenCAs(r.CACert, log.Logger); err != nil {
+			return nil, fmt.Errorf("relay.ca_cert: %w", err)
+		}
+	}
+	if s.senders, err = setup.OpenSenders(cfg, e.HostName(), log.Logger); err != nil {
+		return nil, fmt.Errorf("relay.sender_binding: %w", err)
+	}
+	for _, l := range cfg.Listeners {
+		if l.Quota > 0 {
+			s.quotas[l.Name] = session.NewQuota(l.Quota)
+		}
+	}
+	return s, nil
+}
+
+// rules are what a listener serves under.
+func (s *secured) rules(l config.Listener) *session.Rules {
+	r := &session.Rules{
+		Name: l.Name, TLS: s.tls(l), Implicit: l.TLS == config.TLSImplicit, RequireTLS: l.TLS == config.TLSRequired,
+		RequireAuth: l.RequireAuth, Sender: l.Sender, Quota: s.quotas[l.Name],
+	}
+	if s.cas != nil {
+		r.ClientCAs = s.cas.Get
+	}
+	if len(l.Networks) > 0 {
+		r.Allowed = within(l.Networks)
+	}
+	if s.senders != nil {
+		r.SenderOf = s.senders.Allowed
+	}
+	return r
+}
+
+// tls is what a listener's handshakes are made with; nil without TLS.
+func (s *secured) tls(l config.Listener) *tls.Config {
+	if l.TLS == config.TLSNone || s.cert == nil {
+		return nil
+	}
+	c := &tls.Config{
+		MinVersion:     s.cfg.Relay.TLSMin,
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return s.cert.Get(), nil },
+	}
+	if l.MinTLS != 0 {
+		c.MinVersion = l.MinTLS
+	}
+	if c.MinVersion < tls.VersionTLS12 {
+		c.CipherSuites = legacySuites()
+	}
+	return c
+}
+
+// legacySuites are those of package tls by default, and behind them those that it has
+// given up and old devices know, but RC4.
+func legacySuites() []uint16 {
+	var all []uint16
+	for _, s := range tls.CipherSuites() {
+		all = append(all, s.ID)
+	}
+	return append(all,
+		tls.TLS_RSA_WITH_AES_128_GCM_SHA256, tls.TLS_RSA_WITH_AES_256_GCM_SHA384, tls.TLS_RSA_WITH_AES_128_CBC_SHA256,
+		tls.TLS_RSA_WITH_AES_128_CBC_SHA, tls.TLS_RSA_WITH_AES_256_CBC_SHA,
+		tls.TLS_ECDHE_RSA_WITH_3DES_EDE_CBC_SHA, tls.TLS_RSA_WITH_3DES_EDE_CBC_SHA)
+}
+
+// certificate is the certificate in force; nil for none.
+func (s *secured) certificate() *x509.Certificate {
+	if s.cert == nil {
+		return nil
+	}
+	return s.cert.Get().Leaf
+}
