@@ -32,6 +32,7 @@ const queueEnd = 20 * time.Second
 // relayFront is the relay: the way in, the spool, the queue and the ways out.
 type relayFront struct {
 	addresses []string // --listen
+	listeners []net.Listener
 	cfg       *config.Config
 	engine    *setup.Engine
 	log       *setup.Logger
@@ -45,13 +46,18 @@ type relayFront struct {
 }
 
 // Listen opens the listeners.
-func (f *relayFront) Listen(cfg *config.Config) ([]net.Listener, error) {
-	return openListeners(cfg, f.addresses)
+func (f *relayFront) Listen(cfg *config.Config) (all []net.Listener, err error) {
+	all, err = openListeners(cfg, f.addresses)
+	f.listeners = all
+	return all, err
 }
 
-// Open opens the spool, then the ways out, then the way in.
+// Open opens what TLS and AUTH need, the spool, then the ways out, then the way in.
 func (f *relayFront) Open(_ context.Context, e *setup.Engine, log *setup.Logger) (err error) {
 	f.cfg, f.engine, f.log = e.Config(), e, log
+	if f.secured, err = openSecured(f.cfg, e, log); err != nil {
+		return err
+	}
 	r := &f.cfg.Relay
 	if f.spool, err = spool.Open(r.Spool, spool.Options{Log: log.Logger, MinFree: r.MinFree, MaxMemory: spoolMemory}); err != nil {
 		return &program.ExitError{Code: program.ExitTemporary, Err: fmt.Errorf("relay.spool: %w", err)}
@@ -68,9 +74,6 @@ func (f *relayFront) Open(_ context.Context, e *setup.Engine, log *setup.Logger)
 		Spool: f.spool, Route: f.routes.route, Log: log.Logger,
 		Concurrency: r.MaxDeliveries, Schedule: schedule(r.Retry), Lifetime: r.QueueLifetime, Drain: queueEnd,
 	})
-	if f.secured, err = openSecured(f.cfg, e, log); err != nil {
-		return err
-	}
 	if f.server, err = f.newServer(); err != nil {
 		return err
 	}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"crypto/tls"
-	"crypto/x509"
 	"fmt"
 
 	"gatepost/internal/config"
@@ -91,12 +90,4 @@ func legacySuites() []uint16 {
 		tls.TLS_RSA_WITH_AES_128_GCM_SHA256, tls.TLS_RSA_WITH_AES_256_GCM_SHA384, tls.TLS_RSA_WITH_AES_128_CBC_SHA256,
 		tls.TLS_RSA_WITH_AES_128_CBC_SHA, tls.TLS_RSA_WITH_AES_256_CBC_SHA,
 		tls.TLS_ECDHE_RSA_WITH_3DES_EDE_CBC_SHA, tls.TLS_RSA_WITH_3DES_EDE_CBC_SHA)
-}
-
-// certificate is the certificate in force; nil for none.
-func (s *secured) certificate() *x509.Certificate {
-	if s.cert == nil {
-		return nil
-	}
-	return s.cert.Get().Leaf
 }
