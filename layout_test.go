@@ -25,7 +25,7 @@ var allowedImports = map[string][]string{
 	"internal/setup":    {"maps/ldap", "internal/lint", "internal/config", "maps", "policy", "policy/dnsbl", "internal/dns", "internal/smtp"},
 	"milter":            {"policy", "internal/front", "internal/clients", "internal/smtp"},
 	"internal/front":    {"policy", "internal/smtp"},
-	"relay/session":     {"policy", "internal/front", "internal/clients", "internal/smtp", "relay/spool"},
+	"relay/session":     {"policy", "internal/front", "internal/clients", "internal/smtp", "relay/spool", "relay/sasl"},
 	"relay/deliver":     {"internal/smtp", "relay/spool"},
 	"relay/queue":       {"internal/smtp", "relay/spool", "relay/deliver"},
 	"relay/spool":       {},
