@@ -110,7 +110,7 @@ func (s *session) mail(arg string) {
 		s.refuse(fault, path)
 		return
 	}
-	p := params{auth: s.offersAuth()}
+	p := params{auth: len(s.mechanisms()) > 0}
 	if f := p.parse(words); f != nil {
 		s.wrong(f.code, f.enhanced, f.text)
 		return

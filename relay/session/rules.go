@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"gatepost/internal/smtp"
+	"gatepost/relay/sasl"
 )
 
 // Rules are those of one listener. The zero Rules are an MTA's that knows no TLS
@@ -31,6 +32,13 @@ type Rules struct {
 
 	RequireTLS  bool // before anything but EHLO, HELO, NOOP, RSET, STARTTLS and QUIT
 	RequireAuth bool // before MAIL
+
+	// Auth, if set, is who clients can log in with. To it an identity, for EXTERNAL, is
+	// the CertSubject of a client certificate that is good, as in sendmail.
+	Auth *sasl.Server
+
+	// PlainOK lets clients send passwords in the clear, by PLAIN and LOGIN without TLS.
+	PlainOK bool
 
 	// Allowed, if set, tells who may be a client; others get 554 and are closed.
 	Allowed func(client netip.Addr) bool
@@ -56,6 +64,8 @@ func (r *Rules) ready() (*Rules, error) {
 	switch {
 	case c.TLS == nil && (c.Implicit || c.RequireTLS):
 		return nil, c.fault("TLS is demanded and there is no TLS")
+	case c.Auth == nil && c.RequireAuth:
+		return nil, c.fault("AUTH is demanded and there is no AUTH")
 	case !validForced(c.Sender):
 		return nil, c.fault(fmt.Sprintf("%q is no sender address", c.Sender))
 	}

@@ -37,7 +37,7 @@ type session struct {
 	secure   secure        // the connection's TLS
 	tx       transaction
 
-	commands, errors, refusals, transactions int
+	commands, errors, refusals, transactions, guesses int
 
 	scratch []byte
 	over    bool
