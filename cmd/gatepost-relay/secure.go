@@ -2,10 +2,16 @@ package main
 
 import (
 	"crypto/tls"
+	"errors"
 	"fmt"
+	"io/fs"
+	"slices"
 
 	"gatepost/internal/config"
 	"gatepost/internal/setup"
+	"gatepost/relay/sasl"
+	"gatepost/relay/sasl/sasldb"
+	"gatepost/relay/sasl/users"
 	"gatepost/relay/session"
 )
 
@@ -15,6 +21,7 @@ type secured struct {
 	cert    *setup.Certificate // nil: there is none
 	cas     *setup.CAs         // nil: clients are not asked for certificates
 	senders *setup.Senders     // nil: any
+	auth    *sasl.Server       // nil: no listener has AUTH
 	quotas  map[string]*session.Quota
 }
 
@@ -35,6 +42,9 @@ func openSecured(cfg *config.Config, e *setup.Engine, log *setup.Logger) (*secur
 	if s.senders, err = setup.OpenSenders(cfg, e.HostName(), log.Logger); err != nil {
 		return nil, fmt.Errorf("relay.sender_binding: %w", err)
 	}
+	if s.auth, err = openAuth(cfg, e.HostName(), log); err != nil {
+		return nil, err
+	}
 	for _, l := range cfg.Listeners {
 		if l.Quota > 0 {
 			s.quotas[l.Name] = session.NewQuota(l.Quota)
@@ -43,11 +53,45 @@ func openSecured(cfg *config.Config, e *setup.Engine, log *setup.Logger) (*secur
 	return s, nil
 }
 
+// openAuth opens the accounts if a listener has AUTH.
+func openAuth(cfg *config.Config, hostName string, log *setup.Logger) (*sasl.Server, error) {
+	r := &cfg.Relay
+	if !slices.ContainsFunc(cfg.Listeners, func(l config.Listener) bool { return l.Auth }) {
+		return nil, nil
+	}
+	c := sasl.Config{Mechanisms: r.AuthMechanisms, Realms: r.AuthRealm, HostName: hostName, Log: log.Logger}
+	if len(c.Realms) == 0 {
+		c.Realms = []string{hostName}
+	}
+	byPassword := slices.ContainsFunc(r.AuthMechanisms, func(m string) bool { return m != sasl.External })
+	if byPassword && r.Users != "" {
+		a, err := users.Open(r.Users, log.Logger)
+		if errors.Is(err, fs.ErrNotExist) {
+			err = fmt.Errorf("%w; gatepost user add NAME makes it", err)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("relay.users: %w", err)
+		}
+		c.Accounts = append(c.Accounts, a)
+	}
+	if byPassword && r.SASLDB != "" {
+		a, err := sasldb.Open(r.SASLDB, c.Realms, log.Logger)
+		if err != nil {
+			return nil, fmt.Errorf("relay.sasldb: %w", err)
+		}
+		c.Accounts = append(c.Accounts, a)
+	}
+	return sasl.NewServer(c)
+}
+
 // rules are what a listener serves under.
 func (s *secured) rules(l config.Listener) *session.Rules {
 	r := &session.Rules{
 		Name: l.Name, TLS: s.tls(l), Implicit: l.TLS == config.TLSImplicit, RequireTLS: l.TLS == config.TLSRequired,
 		RequireAuth: l.RequireAuth, Sender: l.Sender, Quota: s.quotas[l.Name],
+	}
+	if l.Auth {
+		r.Auth, r.PlainOK = s.auth, l.PlainAuth
 	}
 	if s.cas != nil {
 		r.ClientCAs = s.cas.Get

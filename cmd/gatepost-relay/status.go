@@ -89,17 +89,28 @@ func (f *relayFront) counts() daemon.Counts {
 
 // counts are the metrics of certificate and AUTH.
 func (s *secured) counts() []daemon.Count {
-	if s.cert == nil {
-		return nil
+	var all []daemon.Count
+	if s.cert != nil {
+		leaf, broken := s.cert.Get().Leaf, 0.0
+		if s.cert.Fault() != nil {
+			broken = 1
+		}
+		all = append(all,
+			daemon.Count{Name: "gatepost_relay_certificate_not_after_timestamp_seconds", Help: "When the certificate in force expires.",
+				Kind: prometheus.GaugeValue, Value: float64(leaf.NotAfter.Unix())},
+			daemon.Count{Name: "gatepost_relay_certificate_error", Help: "1 when the certificate's files as they are now could not be taken over and an older one is in force.",
+				Kind: prometheus.GaugeValue, Value: broken})
 	}
-	leaf, broken := s.cert.Get().Leaf, 0.0
-	if s.cert.Fault() != nil {
-		broken = 1
+	if s.auth == nil {
+		return all
 	}
-	return []daemon.Count{
-		{Name: "gatepost_relay_certificate_not_after_timestamp_seconds", Help: "When the certificate in force expires.",
-			Kind: prometheus.GaugeValue, Value: float64(leaf.NotAfter.Unix())},
-		{Name: "gatepost_relay_certificate_error", Help: "1 when the certificate's files as they are now could not be taken over and an older one is in force.",
-			Kind: prometheus.GaugeValue, Value: broken},
+	for mechanism, n := range s.auth.Stats() {
+		for result, value := range map[string]uint64{"success": n.Successes, "failure": n.Failures, "throttled": n.Throttled, "temporary": n.Temporary} {
+			all = append(all, daemon.Count{Name: "gatepost_relay_auth_total", Help: "Logins by AUTH, by how they came out.",
+				Kind: prometheus.CounterValue, Value: float64(value), Labels: prometheus.Labels{"mechanism": mechanism, "result": result}})
+		}
+		all = append(all, daemon.Count{Name: "gatepost_relay_auth_checks_total", Help: "Looks at a password, or at a proof that the client knows it.",
+			Kind: prometheus.CounterValue, Value: float64(n.Checks), Labels: prometheus.Labels{"mechanism": mechanism}})
 	}
+	return all
 }

@@ -155,11 +155,11 @@ func (r *listenerReview) accounts() {
 		info, err := os.Stat(one.file)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
-			r.add(one.key, "the accounts in %s do not exist yet: nobody can log in by them; %s makes one", one.file, one.hint)
+			r.add(one.key, "the accounts in %s do not exist yet, and without them the relay does not start; %s makes one", one.file, one.hint)
 		case err != nil:
 			r.add(one.key, "%s cannot be looked at: %v", one.key, err)
 		case info.Mode().Perm()&0o007 != 0:
-			r.add(one.key, "%s has mode %04o: everybody on this host can read what passwords are checked with, and guess at leisure; chmod o= %s", one.file, info.Mode().Perm(), one.file)
+			r.add(one.key, "%s has mode %04o: everybody on this host can read what passwords are checked with, and guess at leisure, so the relay refuses it; chmod o= %s", one.file, info.Mode().Perm(), one.file)
 		}
 	}
 }

@@ -61,9 +61,9 @@ func TestReviewListeners(t *testing.T) {
 		{"no binding", "[relay]\n", "[relay]\nsender_binding = \"gone\"\n", later(0), nil, "", "relay.sender_binding: open DIR/gone: no such file or directory"},
 		{"no authorities", "[relay]\n", "[relay]\nca_cert = \"key\"\n", later(0), nil, "", "relay.ca_cert: DIR/key: no certificate, expected -----BEGIN CERTIFICATE-----"},
 		{"users for everybody", "", "", later(0), func() { os.Chmod(filepath.Join(dir, "users"), 0o644) },
-			"DIR/f:8: DIR/users has mode 0644: everybody on this host can read what passwords are checked with, and guess at leisure; chmod o= DIR/users", ""},
+			"DIR/f:8: DIR/users has mode 0644: everybody on this host can read what passwords are checked with, and guess at leisure, so the relay refuses it; chmod o= DIR/users", ""},
 		{"no users", "", "", later(0), func() { os.Remove(filepath.Join(dir, "users")) },
-			"DIR/f:8: the accounts in DIR/users do not exist yet: nobody can log in by them; gatepost user add NAME makes one", ""},
+			"DIR/f:8: the accounts in DIR/users do not exist yet, and without them the relay does not start; gatepost user add NAME makes one", ""},
 		{"another's certificate", "\"users\"", "\"cert\"", later(0), func() {
 			put(t, filepath.Join(dir, "cert"), other, 0o640)
 			put(t, filepath.Join(dir, "key"), otherKey, 0o600)
