@@ -16,30 +16,27 @@ func TestListeners(t *testing.T) {
 		{"MSA", "STARTTLS", "AUTH"},
 		{"MSA-TLS", "PIPELINING", "STARTTLS"},
 	} {
-		c := s.connect(tc.listener)
+		c := s.connect(tc.listener, "")
 		c.expect("220 ", "")
-		if got := c.ehlo(""); !strings.Contains(got, tc.has) || strings.Contains(got, tc.hasNot) {
+		if got := c.ehlo(); !strings.Contains(got, tc.has) || strings.Contains(got, tc.hasNot) {
 			t.Errorf("%s answers EHLO with\n%s", tc.listener, got)
 		}
 	}
-	for _, listener := range []string{"MTA", "MSA", "devices"} {
-		c := s.connect(listener)
-		if listener == "devices" {
-			continue
-		}
+	for _, listener := range []string{"MTA", "MSA"} {
+		c := s.connect(listener, "")
 		c.expect("220 ", "")
-		c.ehlo("")
+		c.ehlo()
 		c.expect("220 ", "STARTTLS")
 		if cert := c.begin(s.trusting()); cert.Subject.CommonName != "mx.example.com" {
 			t.Errorf("%s shows the certificate of %s", listener, cert.Subject.CommonName)
 		}
-		if got := c.ehlo(""); strings.Contains(got, "STARTTLS") {
+		if got := c.ehlo(); strings.Contains(got, "STARTTLS") {
 			t.Errorf("%s answers EHLO after TLS with\n%s", listener, got)
 		}
 	}
-	c := s.connect("MSA")
+	c := s.connect("MSA", "")
 	c.expect("220 ", "")
-	c.ehlo("")
+	c.ehlo()
 	c.expect("530 5.7.0 ", "MAIL FROM:<me@example.com>")
 	if got := s.status().Listeners; len(got) != 4 || got[1].Name != "MSA" || got[1].Address != s.at("MSA") || got[1].Kind != "submission" || got[1].TLS != "required" || !got[1].Auth {
 		t.Errorf("the status has the listeners %+v", got)
@@ -53,7 +50,7 @@ func TestOldTLS(t *testing.T) {
 	old := s.trusting()
 	old.MinVersion, old.MaxVersion = tls.VersionTLS10, tls.VersionTLS10
 	for listener, want := range map[string]bool{"devices": true, "MTA": false, "MSA": false} {
-		c := s.proxied(listener, "192.0.2.70")
+		c := s.connect(listener, "192.0.2.70")
 		c.expect("220 ", "")
 		c.expect("250", "EHLO old")
 		c.expect("220 ", "STARTTLS")
@@ -71,24 +68,15 @@ func TestOldTLS(t *testing.T) {
 	}
 }
 
-// proxied is a connection by a load balancer, which tells of a client.
-func (s *site) proxied(listener, addr string) *client {
-	c := s.connect(listener)
-	if _, err := c.Write([]byte("PROXY TCP4 " + addr + " 127.0.0.1 1 25\r\n")); err != nil {
-		s.t.Fatal(err)
-	}
-	return c
-}
-
 // TestDevice: fenced, one sender whatever the device says, so many messages an hour; and
 // what it may do is the policy's matter.
 func TestDevice(t *testing.T) {
 	s := secureSite(t, `proxy_protocol = "127.0.0.1"`)
 	s.start()
-	s.proxied("devices", stranger).expect("554 ", "")
-	s.proxied("devices", "192.0.2.7").expect("554 ", "") // may relay, and is no device
+	s.connect("devices", stranger).expect("554 ", "")
+	s.connect("devices", "192.0.2.7").expect("554 ", "") // may relay, and is no device
 
-	c := s.proxied("devices", "192.0.2.70")
+	c := s.connect("devices", "192.0.2.70")
 	c.expect("220 ", "")
 	c.expect("250", "HELO device")
 	for _, from := range []string{"forged@elsewhere.example", ""} {
@@ -105,7 +93,7 @@ func TestDevice(t *testing.T) {
 	if got := c.message("a@example.com", "<you@elsewhere.example>"); !strings.HasPrefix(got, "45") {
 		t.Errorf("a message beyond the quota is answered %q", got)
 	}
-	other := s.proxied("devices", "192.0.2.71")
+	other := s.connect("devices", "192.0.2.71")
 	other.expect("220 ", "")
 	other.expect("250", "HELO device")
 	if got := other.message("a@example.com", "<you@elsewhere.example>"); got[0] != '2' {
@@ -113,7 +101,7 @@ func TestDevice(t *testing.T) {
 	}
 	s.write("access", "Connect:192.0.2.72\tREJECT\n"+siteAccess)
 	s.eventually("the edit is in force", func() bool {
-		refused := s.proxied("devices", "192.0.2.72")
+		refused := s.connect("devices", "192.0.2.72")
 		refused.say("")
 		return strings.HasPrefix(refused.message("a@example.com", "<you@elsewhere.example>"), "5")
 	})
@@ -129,9 +117,9 @@ func TestCertificateReload(t *testing.T) {
 	s := secureSite(t, "")
 	s.start()
 	shown := func() string {
-		c := s.connect("MTA")
+		c := s.connect("MTA", "")
 		c.expect("220 ", "")
-		c.ehlo("")
+		c.ehlo()
 		c.expect("220 ", "STARTTLS")
 		return c.begin(s.trusting()).Subject.CommonName
 	}
