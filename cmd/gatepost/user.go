@@ -24,10 +24,10 @@ import (
 )
 
 func userCommand(s streams) *cli.Command {
-	config := program.ConfigFlag()
+	configFlag := program.ConfigFlag()
 	file := &cli.StringFlag{Name: "file", Usage: "the accounts are in `USERS` instead of relay.users"}
 	secret := []cli.Flag{
-		config, file,
+		configFlag, file,
 		&cli.BoolFlag{Name: "password-stdin", Usage: "the password is the first line of the standard input"},
 		&cli.BoolFlag{Name: "plaintext-equivalents", Usage: "also keep what DIGEST-MD5 and CRAM-MD5 need, with which whoever reads the file can log in"},
 	}
@@ -41,14 +41,14 @@ func userCommand(s streams) *cli.Command {
 		Name:      "user",
 		Usage:     "make, list and delete the accounts that log in to gatepost-relay",
 		UsageText: programName + " user add|list|delete|passwd [FLAGS] [NAME]",
-		Description: "The accounts are in relay.users of the configuration, by default " + defaultUsers() + ". A change is in\n" +
+		Description: "The accounts are in relay.users of the configuration, by default " + config.DefaultUsers + ". A change is in\n" +
 			"force at the next login; the relay need not be told. The exit code is 1 when the account\n" +
 			"that is to be made exists, or the one to be changed or deleted does not, or the password\n" +
 			"was not typed twice alike.",
 		Subcommands: []*cli.Command{
 			sub("add", "make an account; the password is asked for", "NAME", secret, s.addUser),
-			sub("list", "print the accounts, and what they can log in with", "", []cli.Flag{config, file}, s.listUsers),
-			sub("delete", "delete an account", "NAME", []cli.Flag{config, file}, s.deleteUser),
+			sub("list", "print the accounts, and what they can log in with", "", []cli.Flag{configFlag, file}, s.listUsers),
+			sub("delete", "delete an account", "NAME", []cli.Flag{configFlag, file}, s.deleteUser),
 			sub("passwd", "give an account another password", "NAME", secret, s.changePassword),
 		},
 		Action: func(c *cli.Context) error {
@@ -59,8 +59,6 @@ func userCommand(s streams) *cli.Command {
 		},
 	}
 }
-
-func defaultUsers() string { return config.DefaultUsers }
 
 // accountsFile is the file of accounts, and the configuration that it is of.
 func accountsFile(c *cli.Context) (string, *config.Config, error) {
