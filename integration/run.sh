@@ -21,6 +21,10 @@ fail() { printf 'integration: %s\n' "$*" >&2; exit 1; }
 need() { # COMMAND PACKAGE...
 	command -v "$1" >/dev/null && return
 	shift
+	install_packages "$@"
+}
+
+install_packages() {
 	say "installing $*"
 	DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$@" >/dev/null ||
 		{ apt-get update >/dev/null && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$@" >/dev/null; } ||
@@ -47,7 +51,8 @@ peers() {
 # Clients that log in to the relay.
 clients() {
 	need swaks swaks
-	perl -MAuthen::SASL -MDigest::HMAC_MD5 -MNet::SSLeay -e 1 2>/dev/null || need no-such-command libauthen-sasl-perl libdigest-hmac-perl libnet-ssleay-perl
+	perl -MAuthen::SASL -MDigest::HMAC_MD5 -MNet::SSLeay -e 1 2>/dev/null ||
+		install_packages libauthen-sasl-perl libdigest-hmac-perl libnet-ssleay-perl
 	need gsasl gsasl
 	need saslpasswd2 sasl2-bin
 	need openssl openssl
@@ -182,4 +187,4 @@ check_subnets
 say "starting the containers"
 up=1
 compose up -d --no-build >"$state/up.log" 2>&1 || { cat "$state/up.log" >&2; fail "cannot start the containers"; }
-go test -tags integration -count=1 -timeout 9m -p 1 -v ./integration ./maps/... ./internal/setup ./internal/dns ./policy/dnsbl ./relay/session ./relay/spool ./cmd/gatepost-relay "$@"
+go test -tags integration -count=1 -timeout 9m -p 1 -v ./integration ./maps/... ./internal/setup ./internal/dns ./policy/dnsbl ./relay/session ./relay/sasl/... ./relay/spool ./cmd/gatepost-relay "$@"

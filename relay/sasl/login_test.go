@@ -1,8 +1,11 @@
 package sasl_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"log/slog"
+	"strings"
 	"testing"
 
 	"gatepost/relay/sasl"
@@ -129,6 +132,30 @@ func TestExternal(t *testing.T) {
 		who, err := login(s, sasl.External, c, func(string) string { return authzid })
 		if err != want || (who == "joe") != (want == nil) {
 			t.Errorf("%q: user %q, error %v, want %v", authzid, who, err, want)
+		}
+	}
+}
+
+// TestLog: a failure is logged with who and why, no secret ever; once it is said that a
+// client is shut out.
+func TestLog(t *testing.T) {
+	var log bytes.Buffer
+	s := newServer(t, sasl.Config{Log: slog.New(slog.NewTextHandler(&log, nil)), Throttle: sasl.Throttle{Source: 3, Account: 100}}, ownFile(t), cyrusFile(t))
+	for range 5 {
+		for _, mechanism := range passwordMechanisms {
+			login(s, mechanism, secure(), clientFor(t, mechanism, "joe", "hunter2"))
+		}
+	}
+	text := log.String()
+	if n := strings.Count(text, "too many failures; nothing"); n != 1 {
+		t.Errorf("said %d times that the client is shut out:\n%s", n, text)
+	}
+	if n := strings.Count(text, "user=joe"); n != 3 {
+		t.Errorf("%d failures logged, want 3:\n%s", n, text)
+	}
+	for _, secret := range []string{"hunter2", "secret of"} {
+		if strings.Contains(text, secret) {
+			t.Errorf("the log has %q:\n%s", secret, text)
 		}
 	}
 }

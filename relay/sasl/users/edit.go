@@ -137,7 +137,11 @@ func edit(ctx context.Context, path string, change func(*text) error) error {
 	if f.content.usual.Seed == nil {
 		f.lines = slices.Insert(f.lines, min(1, len(f.lines)), newSeed())
 	}
-	return replace(path, strings.Join(f.lines, ""))
+	after := strings.Join(f.lines, "")
+	if _, err := parse(path, []byte(after)); err != nil {
+		return fmt.Errorf("the file would become bad: %w", err)
+	}
+	return replace(path, after)
 }
 
 // lock waits for the edits of others.

@@ -125,7 +125,7 @@ func addSecret(s *sasl.Secrets, text string) error {
 		return addDigest(s, rest)
 	}
 	// What stands there may be a password.
-	return errors.New("a secret of unknown kind; expected SCRAM-SHA-256$..., SCRAM-SHA-1$..., CRAM-MD5$... or DIGEST-MD5$...")
+	return errors.New("a secret of unknown kind; expected one that begins with SCRAM-SHA-256$, SCRAM-SHA-1$, CRAM-MD5$ or DIGEST-MD5$")
 }
 
 func addDigest(s *sasl.Secrets, text string) error {

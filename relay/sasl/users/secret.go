@@ -55,7 +55,7 @@ func accountLine(name, password string, o Options) (string, error) {
 		// These mechanisms take a password as it was typed.
 		key := sasl.NewCRAMKey(password)
 		secrets = append(secrets, sasl.CRAMMD5+"$"+hex.EncodeToString(key.Inner[:])+hex.EncodeToString(key.Outer[:]))
-		for _, realm := range o.Realms {
+		for _, realm := range slices.Compact(slices.Sorted(slices.Values(o.Realms))) {
 			if !sasl.ValidRealm(realm) {
 				return "", fmt.Errorf("realm %q: expected a name of letters, digits, dots and hyphens", realm)
 			}
