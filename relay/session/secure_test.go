@@ -248,6 +248,20 @@ func TestEarlyTalkerWithinTLS(t *testing.T) {
 	}
 }
 
+// A pause before the greeting ends in a read that found nothing, which TLS must bear.
+func TestGreetPauseWithinTLS(t *testing.T) {
+	site := newSite(t)
+	f := start(t, script{verdict: acceptAll, pause: 100 * time.Millisecond}).listen(&Rules{Implicit: true, TLS: site.server()})
+	c := f.dialTLS(site.client())
+	c.expect("220 mx.example.com ESMTP Gatepost")
+	c.say("EHLO x", "250-")
+	c.transaction()
+	c.say(".", "250 ")
+	early := f.dialTLS(site.client())
+	early.send("NOOP\r\n")
+	early.expect("554 mx.example.com ESMTP not accepting messages")
+}
+
 // holding keeps back all that is written after the first piece.
 type holding struct {
 	net.Conn
