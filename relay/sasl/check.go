@@ -59,6 +59,7 @@ func (k *kdf) derive(h func() hash.Hash, password string, salt []byte, iteration
 // throttle's limits. check runs when it may.
 func (x *Exchange) attempt(ctx context.Context, account string, check func(context.Context) error) error {
 	s := x.server
+	x.account = account
 	ctx, cancel := context.WithTimeout(ctx, s.kdf.patience)
 	defer cancel()
 	ticket, err := s.throttle.admit(ctx, x.conn.Client, account)
@@ -66,7 +67,12 @@ func (x *Exchange) attempt(ctx context.Context, account string, check func(conte
 		return err
 	}
 	err = ErrTemporary // should check panic
-	defer func() { ticket.end(err) }()
+	defer func() {
+		ticket.end(err)
+		if err != nil && s.throttle.closed(x.conn.Client) {
+			s.log.Warn("auth: too many failures; nothing of this client's is looked at for a while", "client", x.conn.Client)
+		}
+	}()
 	err = check(ctx)
 	if !errors.Is(err, ErrTemporary) {
 		x.counts.checks.Add(1)

@@ -25,13 +25,14 @@ type digestResponse struct {
 	realm      string
 	cnonce     string
 	uri        string
-	authzid    string
+	authzid    string // UTF-8
+	rawAuthzid string
 	given      []byte // the response
 	qopIsAuth  bool
 	nonce, nc  string
-	service    string // of uri
+	service    string // of uri, as are these
 	host       string
-	servername string
+	serverName string
 }
 
 func (d *digestMD5) next(ctx context.Context, response []byte, given bool) ([]byte, bool, error) {
@@ -71,7 +72,7 @@ func parseDigestResponse(text string) (*digestResponse, error) {
 		}
 	}
 	r := &digestResponse{bytes: all["username"], user: all["username"], realm: all["realm"], cnonce: all["cnonce"],
-		uri: all["digest-uri"], authzid: all["authzid"], nonce: all["nonce"], nc: all["nc"]}
+		uri: all["digest-uri"], authzid: all["authzid"], rawAuthzid: all["authzid"], nonce: all["nonce"], nc: all["nc"]}
 	charset, utf := all["charset"]
 	switch {
 	case utf && !strings.EqualFold(charset, "utf-8"):
@@ -87,14 +88,13 @@ func parseDigestResponse(text string) (*digestResponse, error) {
 	if len(r.user) > MaxName || len(r.authzid) > MaxName {
 		return nil, fmt.Errorf("a name too long")
 	}
-	r.given = make([]byte, md5.Size)
-	if n, err := hex.Decode(r.given, []byte(all["response"])[:min(len(all["response"]), 2*md5.Size)]); err != nil || n != md5.Size || len(all["response"]) != 2*md5.Size {
+	if r.given, err = hex.DecodeString(all["response"]); err != nil || len(r.given) != md5.Size {
 		return nil, fmt.Errorf("response is not 32 hexadecimal digits")
 	}
 	qop, there := all["qop"]
 	r.qopIsAuth = !there || qop == "auth"
 	r.service, r.host, _ = strings.Cut(r.uri, "/")
-	r.host, r.servername, _ = strings.Cut(r.host, "/")
+	r.host, r.serverName, _ = strings.Cut(r.host, "/")
 	return r, nil
 }
 
@@ -120,7 +120,7 @@ func (d *digestMD5) fits(r *digestResponse) error {
 		why = fmt.Sprintf("realm %q, which was not offered", r.realm)
 	case !strings.EqualFold(r.service, "smtp"):
 		why = fmt.Sprintf("a response for the service %q", r.service)
-	case !s.ownHost(r.host, d.x.conn) || r.servername != "" && !s.ownHost(r.servername, d.x.conn):
+	case !s.ownHost(r.host, d.x.conn) || r.serverName != "" && !s.ownHost(r.serverName, d.x.conn):
 		why = fmt.Sprintf("a response for the host %q, which is no name of ours", r.host)
 	case !sameUser(r.authzid, r.user):
 		why = "asked to act for somebody else"
@@ -174,12 +174,11 @@ func hashA1(user, realm, password string) [md5.Size]byte {
 }
 
 // hashes are what the response must be, and what proves to the client that the server
-// knows the password too. Both are hexadecimal or raw as they are needed.
+// knows the password too, in hexadecimal.
 func (r *digestResponse) hashes(key [md5.Size]byte, nonce string) (want []byte, proof string) {
 	a1 := string(key[:]) + ":" + nonce + ":" + r.cnonce
-	if r.authzid != "" {
-		authzid := r.authzid
-		a1 += ":" + authzid
+	if r.rawAuthzid != "" {
+		a1 += ":" + r.rawAuthzid
 	}
 	hashed := hexMD5(a1)
 	response := func(a2 string) string {

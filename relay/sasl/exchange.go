@@ -12,6 +12,7 @@ type Exchange struct {
 	name     string
 	counts   *counts
 	dialogue dialogue
+	account  string // that is tried, whether there is one or not; for the log
 	user     string
 	over     bool
 }
@@ -58,7 +59,7 @@ func (x *Exchange) Next(ctx context.Context, response []byte, given bool) (chall
 		return challenge, done, nil
 	}
 	x.user = ""
-	x.server.log.Info("auth: refused", "mechanism", x.name, "client", x.conn.Client, "reason", err)
+	x.server.log.Info("auth: refused", "mechanism", x.name, "client", x.conn.Client, "user", x.account, "reason", err)
 	return nil, false, public(err)
 }
 

@@ -223,7 +223,7 @@ func bindingTypes(c *Conn) []string {
 
 func bindingData(kind string, c *Conn) []byte {
 	switch {
-	case c.TLS == nil:
+	case c.TLS == nil || !c.TLS.HandshakeComplete:
 	case kind == tlsExporter:
 		if b, err := scram.NewTLSExporterBinding(c.TLS); err == nil {
 			return b.Data

@@ -59,7 +59,7 @@ func NewServer(cfg Config) (*Server, error) {
 	if len(cfg.Realms) == 0 {
 		cfg.Realms = []string{cfg.HostName}
 	}
-	if i := slices.IndexFunc(cfg.Realms, func(r string) bool { return !validRealm(r) }); i >= 0 {
+	if i := slices.IndexFunc(cfg.Realms, func(r string) bool { return !ValidRealm(r) }); i >= 0 {
 		return nil, fmt.Errorf("sasl: realm %q: expected a name of letters, digits, dots and hyphens", cfg.Realms[i])
 	}
 	cfg.Mechanisms = slices.Clone(cfg.Mechanisms)
@@ -85,8 +85,8 @@ func NewServer(cfg Config) (*Server, error) {
 	return s, nil
 }
 
-// validRealm keeps realms to what needs no quoting in any mechanism or file.
-func validRealm(realm string) bool {
+// ValidRealm tells what can be a realm. It keeps them to what needs no quoting in any mechanism or file.
+func ValidRealm(realm string) bool {
 	return realm != "" && len(realm) <= MaxName && strings.Trim(realm, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_") == ""
 }
 
