@@ -75,8 +75,12 @@ func (s *session) keywords(greeting string) []string {
 
 // offers adds what the listener's rules have to be announced now.
 func (s *session) offers(words []string) []string {
-	if !s.secure.on() && s.rules.certified() {
-		words = append(words, "STARTTLS")
+	if s.rules.TLS != nil && !s.secure.on() {
+		if err := s.rules.certificate(); err == nil {
+			words = append(words, "STARTTLS")
+		} else {
+			s.server.said.Complain("smtp: STARTTLS is not announced", "listener", s.rules.Name, "error", err)
+		}
 	}
 	if mechanisms := s.mechanisms(); len(mechanisms) > 0 {
 		words = append(words, "AUTH "+strings.Join(mechanisms, " "))

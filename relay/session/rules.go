@@ -12,6 +12,8 @@ import (
 	"gatepost/relay/sasl"
 )
 
+var errNoCertificate = errors.New("no certificate")
+
 // Rules are those of one listener. The zero Rules are an MTA's that knows no TLS
 // and no AUTH. What counts and bounds clients is common to all listeners of a
 // Server.
@@ -110,7 +112,7 @@ func choose(all []tls.Certificate, h *tls.ClientHelloInfo) (*tls.Certificate, er
 		}
 	}
 	if len(all) == 0 {
-		return nil, errors.New("no certificate")
+		return nil, errNoCertificate
 	}
 	return &all[0], nil
 }
@@ -129,13 +131,16 @@ func validForced(sender string) bool {
 	return p.Fault().IsZero() && p.Address() == sender && plain(sender, false) && strings.Contains(sender, "@")
 }
 
-// certified tells whether there is a certificate to offer TLS with.
-func (r *Rules) certified() bool {
+// certificate tells why there is no certificate to offer TLS with; nil: there is one.
+func (r *Rules) certificate() error {
 	if r.TLS == nil {
-		return false
+		return errNoCertificate
 	}
 	cert, err := r.TLS.GetCertificate(&tls.ClientHelloInfo{})
-	return cert != nil && err == nil
+	if cert == nil && err == nil {
+		return errNoCertificate
+	}
+	return err
 }
 
 // fence turns a client away that this listener is not for; false if the session is

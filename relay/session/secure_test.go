@@ -49,13 +49,13 @@ func TestStartTLS(t *testing.T) {
 			all := f.spool.Messages()
 			text := f.read(all[len(all)-1])
 			want := " with ESMTPS id "
-			how := "\r\n\t(version=" + version.name + " cipher=" + version.cipher + " bits=" + version.bits + " verify=NO)\r\n\tfor <u@local.example>;\r\n\t"
+			how := "\r\n\t(version=" + version.name + " cipher=" + version.cipher + " bits=" + version.bits + " verify=NOT)\r\n\tfor <u@local.example>;\r\n\t"
 			if !strings.Contains(text, want) || !strings.Contains(text, how) {
 				t.Errorf("no %q and %q in %q", want, how, text)
 			}
 		})
 	}
-	if !strings.Contains(f.log.String(), "tls_version=TLSv1.3 cipher=TLS_AES_128_GCM_SHA256 verify=NO") {
+	if !strings.Contains(f.log.String(), "tls_version=TLSv1.3 cipher=TLS_AES_128_GCM_SHA256 verify=NOT") {
 		t.Errorf("log: %s", f.log)
 	}
 }
@@ -102,6 +102,9 @@ func TestNoTLSWithoutCertificate(t *testing.T) {
 		t.Errorf("announced without a certificate: %q", r)
 	}
 	c.say("STARTTLS", "454 4.3.3 TLS not available")
+	if !strings.Contains(f.log.String(), "STARTTLS is not announced") || !strings.Contains(f.log.String(), "the file is gone") {
+		t.Errorf("log: %s", f.log)
+	}
 	there.Store(true)
 	c.starttls(site.client())
 }
