@@ -185,7 +185,9 @@ func (r *reader) Seek(off int64, whence int) (int64, error) {
 	if off < 0 {
 		return r.pos, errors.New("spool: seek to before the message")
 	}
-	r.pos = off
+	if r.pos = off; off == 0 {
+		r.summed, r.sum = 0, 0
+	}
 	return off, nil
 }
 

@@ -127,6 +127,12 @@ func (w *Writer) Commit(ctx context.Context) (*Message, error) {
 		w.Abort()
 		return nil, err
 	}
+	if w.large == nil && w.head.size() > w.s.o.inline {
+		if err := w.makeLarge(); err != nil {
+			w.Abort()
+			return nil, err
+		}
+	}
 	w.err = errCommitted
 	w.head.bodyCRC = w.sum
 	w.m.size, w.m.head, w.m.bodyCRC = w.head.body, w.head.head, w.sum
