@@ -147,7 +147,7 @@ func (s *Spool) settleMoved(all []moved) error {
 		folder := mailFolder(mv.m.id)
 		err := s.makeFolder(folder)
 		if err == nil {
-			err = s.d.rename(tmpName(mv.m.id), mailName(mv.m.id))
+			err = s.giveName(mv)
 		}
 		if err != nil {
 			return err // the segment stays, and its messages in it; all is done again
@@ -175,6 +175,21 @@ func (s *Spool) settleMoved(all []moved) error {
 		}
 	}
 	return nil
+}
+
+// giveName has the new file take the name of the message's own. Who reads the message by
+// that name must know at once that its head is another one.
+func (s *Spool) giveName(mv moved) error {
+	if mv.m.at.segment != nil {
+		return s.d.rename(tmpName(mv.m.id), mailName(mv.m.id))
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	err := s.d.rename(tmpName(mv.m.id), mailName(mv.m.id))
+	if err == nil {
+		mv.m.head = mv.head
+	}
+	return err
 }
 
 // markCopied says that from now on there may be a file of the message's own, which goes

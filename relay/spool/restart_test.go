@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -259,5 +260,50 @@ func TestUpdatesWhileMoved(t *testing.T) {
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// TestReadWhileReplaced reads a message at the moment when another file has got its name.
+func TestReadWhileReplaced(t *testing.T) {
+	dir := t.TempDir()
+	d := &faultDisk{disk: dirDisk(dir)}
+	o := small()
+	o.d = d
+	s := open(t, dir, o)
+	e := envelope(1)
+	m := mustPut(t, s, e, text(50_000))
+	e.Recipients[0].Reply = strings.Repeat("long ", 50)
+	if err := m.Update(Update{Recipients: []Change{{Index: 0, Reply: e.Recipients[0].Reply}}}); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the state to be written", func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return m.pend == nil
+	})
+	before, err := m.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer before.Close()
+	read := 0
+	d.set(func(op, name string) error {
+		if op == "syncDir" && name == mailFolder(m.id) {
+			read++
+			check(t, m, e, text(50_000))
+		}
+		return nil
+	})
+	m.spoilt = true
+	if err := s.appendStates(m.latest.segment, []*Message{m}); err != nil {
+		t.Fatal(err)
+	}
+	d.set(nil)
+	if read != 1 || m.Held() {
+		t.Errorf("read %d times, held %v", read, m.Held())
+	}
+	check(t, m, e, text(50_000))
+	if body, err := io.ReadAll(before); err != nil || len(body) != 50_000 {
+		t.Errorf("%d bytes of the old file, %v", len(body), err)
 	}
 }
