@@ -6,6 +6,8 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+
+	"golang.org/x/sys/unix"
 )
 
 // ownFile is a file of mail/ and what was found in it.
@@ -33,6 +35,10 @@ func (r *recovery) readOwn() error {
 		if err == nil {
 			// See readSegment; segments are given up on the strength of these names.
 			err = s.d.syncDir(folder)
+		}
+		if errors.Is(err, unix.ENOTDIR) {
+			s.o.Log.Warn("spool: a file that is not ours is left alone", "file", folder)
+			continue
 		}
 		if err != nil {
 			return err
