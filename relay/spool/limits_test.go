@@ -78,6 +78,19 @@ func TestManyRecipients(t *testing.T) {
 	}
 }
 
+// TestRecipientsOfTheConfiguration: as many as relay.max_recipients can be, each with the
+// longest address that is taken (smtp.MaxPath).
+func TestRecipientsOfTheConfiguration(t *testing.T) {
+	dir := paperDir(t)
+	s := open(t, dir, Options{Log: slog.New(slog.DiscardHandler)})
+	e := envelope(1)
+	e.Recipients = make([]Recipient, 10_000)
+	for i := range e.Recipients {
+		e.Recipients[i].Address = fmt.Sprintf("%0255d", i)
+	}
+	check(t, mustPut(t, s, e, text(100)), e, text(100))
+}
+
 // TestEmptyMessageWithLongEnvelope fits into no batch with other records.
 func TestEmptyMessageWithLongEnvelope(t *testing.T) {
 	dir := paperDir(t)
