@@ -53,10 +53,19 @@ func (m *Message) look() (*view, error) {
 		var err error
 		if v.own, err = s.d.open(mailName(m.id)); err != nil {
 			v.close()
+			if m.removed() {
+				return nil, ErrRemoved
+			}
 			return nil, err
 		}
 	}
 	return v, nil
+}
+
+func (m *Message) removed() bool {
+	m.s.mu.Lock()
+	defer m.s.mu.Unlock()
+	return m.gone
 }
 
 func (v *view) close() {

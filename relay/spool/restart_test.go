@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -305,5 +306,68 @@ func TestReadWhileReplaced(t *testing.T) {
 	check(t, m, e, text(50_000))
 	if body, err := io.ReadAll(before); err != nil || len(body) != 50_000 {
 		t.Errorf("%d bytes of the old file, %v", len(body), err)
+	}
+}
+
+// TestEverythingAtOnce has many change, read, remove and list messages while they are
+// moved, until the spool is closed under them. What was removed stays away, and what was
+// committed and not removed is there.
+func TestEverythingAtOnce(t *testing.T) {
+	dir := paperDir(t)
+	o := small()
+	o.d = lazyDisk{dirDisk(dir)}
+	kept := map[string]int{}
+	for life := range 4 {
+		s := open(t, dir, o)
+		if all := s.Messages(); len(all) != len(kept) {
+			t.Fatalf("life %d: %d messages, want %d", life, len(all), len(kept))
+		}
+		for _, m := range s.Messages() {
+			if _, ok := kept[m.ID()]; !ok {
+				t.Fatalf("life %d: %s is back", life, m.ID())
+			}
+			check(t, m, envelope(kept[m.ID()]), text(sizeOf(kept[m.ID()])))
+		}
+		var mu sync.Mutex
+		var wait sync.WaitGroup
+		for k := range 4 {
+			wait.Go(func() {
+				for i := 10_000*life + 1000*k; ; i++ {
+					m, err := put(s, envelope(i), text(sizeOf(i)))
+					if errors.Is(err, ErrClosed) {
+						return
+					}
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					mu.Lock()
+					kept[m.ID()] = i
+					mu.Unlock()
+					all := s.Messages()
+					other := all[(i*31)%len(all)]
+					_, envErr := other.Envelope()
+					_, bodyErr := bodyOf(other)
+					for _, err := range []error{envErr, bodyErr, other.Update(Update{Attempts: &i})} {
+						if err != nil && !errors.Is(err, ErrRemoved) && !errors.Is(err, ErrClosed) {
+							t.Error(err)
+						}
+					}
+					if i%8 == 0 {
+						continue
+					}
+					mu.Lock()
+					if m.Remove() == nil {
+						delete(kept, m.ID())
+					}
+					mu.Unlock()
+				}
+			})
+		}
+		time.Sleep(100 * time.Millisecond)
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+		wait.Wait()
 	}
 }
