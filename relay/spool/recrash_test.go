@@ -76,7 +76,7 @@ func crashChain(t *testing.T, base string, c *crashDisk, b *belief, what string)
 		if err != nil {
 			t.Fatal(err)
 		}
-		ops, stop := liveOn(t, dir, r, b, what, depth)
+		ops, stop := liveOn(t, dir, r, b, c.rand, what, depth)
 		if t.Failed() {
 			return
 		}
@@ -93,7 +93,7 @@ func crashChain(t *testing.T, base string, c *crashDisk, b *belief, what string)
 
 // liveOn opens what a crash has left, takes a message, and gives all operations, and at
 // which of them it crashes.
-func liveOn(t *testing.T, dir string, r *recorder, b *belief, what string, depth int) (ops []op, stop int) {
+func liveOn(t *testing.T, dir string, r *recorder, b *belief, random *rand.Rand, what string, depth int) (ops []op, stop int) {
 	t.Helper()
 	o := small()
 	o.d = r
@@ -104,7 +104,6 @@ func liveOn(t *testing.T, dir string, r *recorder, b *belief, what string, depth
 	}
 	defer s.Close()
 	b.verify(t, s, what)
-	random := rand.New(rand.NewPCG(uint64(depth), uint64(len(r.ops))))
 	number := 5000 + depth
 	body := text(sizeOf(number))
 	w, err := s.Create(envelope(number))

@@ -177,7 +177,7 @@ func TestClockGoesBack(t *testing.T) {
 // TestDirectoryIsRemoved must be noticed: what is written now is gone with the process.
 func TestDirectoryIsRemoved(t *testing.T) {
 	for _, what := range []string{".", logDir} {
-		dir := filepath.Join(t.TempDir(), "spool")
+		dir := filepath.Join(t.TempDir(), "made", "with", "it")
 		s := open(t, dir, Options{Log: small().Log}) // a new segment would fail soon
 		mustPut(t, s, envelope(1), text(100))
 		if err := os.RemoveAll(filepath.Join(dir, what)); err != nil {
