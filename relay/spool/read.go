@@ -130,14 +130,14 @@ func (v *view) envelope() (Envelope, state, error) {
 // read gives envelope and state as of now. The message may be moved meanwhile, its own
 // file replaced; then it is read again.
 func (m *Message) read() (Envelope, state, error) {
-	for try := 1; ; try++ {
+	for {
 		v, err := m.view()
 		if err != nil {
 			return Envelope{}, state{}, err
 		}
 		e, st, err := v.envelope()
 		v.close()
-		if err == nil || try == 3 || !v.stale() {
+		if err == nil || !v.stale() {
 			if errors.Is(err, ErrDamaged) {
 				m.spoil()
 			}
