@@ -2,6 +2,7 @@ package session
 
 import (
 	"strconv"
+	"strings"
 
 	"gatepost/internal/front"
 	"gatepost/internal/smtp"
@@ -120,9 +121,38 @@ func (s *session) sender(from smtp.Path, p params) {
 		s.refuseFor(out.Refuse, from.Raw())
 		return
 	}
+	path, refuse := reversePath(from)
+	if !refuse.IsZero() {
+		s.facts.Mail = policy.Mail{}
+		s.refuseFor(refuse, from.Raw())
+		return
+	}
 	s.transactions++
-	s.tx = transaction{open: true, params: p, sender: from, result: out}
+	s.tx = transaction{open: true, params: p, sender: from, reverse: path, result: out}
 	s.say(250, "2.1.0", echo(from.Raw())+"... Sender ok")
+}
+
+// reversePath is how a sender is sent on, which is what he means in the form of RFC 5321:
+// the policy lets forms pass in which the next host could see the end of the address, and
+// parameters behind it. What has no such form is refused.
+func reversePath(from smtp.Path) (string, smtp.Reply) {
+	text := from.Address()
+	if text == "" {
+		return "", smtp.Reply{}
+	}
+	m := smtp.ParseMailbox(text, smtp.Syntax{NoUUCP: true, NoPercentHack: true})
+	return m.ForwardPath(), unsendable(m)
+}
+
+// unsendable is the refusal of an address that cannot be sent on; zero if it can be.
+func unsendable(m smtp.Mailbox) smtp.Reply {
+	switch {
+	case len(m.ForwardPath()) > smtp.MaxPath:
+		return smtp.MustReply(553, "5.1.1", "Address too long")
+	case m.Domain != "" && !smtp.ValidDomain(m.Domain):
+		return smtp.MustReply(553, "5.1.2", "Invalid host name")
+	}
+	return smtp.Reply{}
 }
 
 // refuseFor refuses a sender or recipient by policy. Refusals for good are counted.
@@ -174,9 +204,7 @@ func (s *session) recipient(to smtp.Path) {
 		s.refuseFor(needsUTF8(), to.Raw())
 		return
 	}
-	s.facts.Rcpt = policy.Rcpt{Recipient: to}
-	out := s.ask(policy.StageRcpt)
-	s.facts.Rcpt = policy.Rcpt{}
+	out := s.judgeRecipient(to)
 	refuse := out.Refuse
 	if refuse.IsZero() {
 		refuse = s.askAddress(out.Recipient)
@@ -190,17 +218,41 @@ func (s *session) recipient(to smtp.Path) {
 	s.say(250, "2.1.5", echo(to.Raw())+"... Recipient ok")
 }
 
+// judgeRecipient asks the policy. Where the local part has quotes or backslashes it asks
+// about the address that is sent on too: for the tables j\oe is not joe, for the next host
+// it is.
+func (s *session) judgeRecipient(to smtp.Path) front.Outcome {
+	out := s.askRecipient(to)
+	if !out.Refuse.IsZero() || !strings.ContainsAny(out.Recipient.Local, `\"`) {
+		return out
+	}
+	path := out.Recipient.ForwardPath()
+	if path == to.Text() {
+		return out
+	}
+	sent := s.askRecipient(smtp.ParsePath("<" + path + ">"))
+	if sent.Refuse.IsZero() && sent.Recipient.ForwardPath() != path {
+		sent.Refuse = smtp.MustReply(553, "5.1.3", "Invalid route address")
+	}
+	out.Refuse = sent.Refuse
+	out.Merge(sent)
+	return out
+}
+
+func (s *session) askRecipient(to smtp.Path) front.Outcome {
+	s.facts.Rcpt = policy.Rcpt{Recipient: to}
+	defer func() { s.facts.Rcpt = policy.Rcpt{} }()
+	return s.ask(policy.StageRcpt)
+}
+
 // askAddress asks about the address that the policy understood, which is the one that
 // the message goes to: whether it can be sent on, and whether a local one exists.
 func (s *session) askAddress(to smtp.Mailbox) smtp.Reply {
-	path := to.ForwardPath()
-	switch {
-	case to.Domain == "" || to.Local == "":
+	if to.Domain == "" || to.Local == "" {
 		return front.InternalFault() // a policy that accepts must have understood it
-	case len(path) > smtp.MaxPath:
-		return smtp.MustReply(553, "5.1.1", "Address too long")
-	case smtp.IndexUnquoted(path, " <>,;\t") >= 0:
-		return smtp.MustReply(553, "5.1.2", "Invalid host name")
+	}
+	if r := unsendable(to); !r.IsZero() {
+		return r
 	}
 	local := s.server.cfg.LocalRecipient
 	if local == nil {

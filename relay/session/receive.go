@@ -61,7 +61,7 @@ func (s *session) create(dots bool) smtp.Reply {
 	now := time.Now()
 	c := &s.facts.Conn
 	w, err := s.server.cfg.Spool.Create(spool.Envelope{
-		Arrived: now, Sender: s.tx.sender.Address(), EightBit: s.tx.eightBit, UTF8: s.tx.utf8,
+		Arrived: now, Sender: s.tx.reverse, EightBit: s.tx.eightBit, UTF8: s.tx.utf8,
 		Recipients: s.tx.rcpts, Hold: s.tx.result.Quarantine,
 		Client: spool.Client{Addr: c.Addr, Name: c.Name, Helo: s.facts.Helo.Name, Auth: s.facts.Auth.Authen},
 	})

@@ -46,10 +46,11 @@ type session struct {
 type transaction struct {
 	open bool
 	params
-	sender smtp.Path
-	rcpts  []spool.Recipient
-	result front.Outcome
-	body   *body // BDAT has begun
+	sender  smtp.Path
+	reverse string // how it is sent on
+	rcpts   []spool.Recipient
+	result  front.Outcome
+	body    *body // BDAT has begun
 }
 
 // serve is the session from its beginning to its end.
