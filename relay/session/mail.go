@@ -141,6 +141,7 @@ func reversePath(from smtp.Path) (string, smtp.Reply) {
 		return "", smtp.Reply{}
 	}
 	m := smtp.ParseMailbox(text, smtp.Syntax{NoUUCP: true, NoPercentHack: true})
+	m.Domain = strings.TrimSuffix(m.Domain, ".") // so it is for sendmail
 	return m.ForwardPath(), unsendable(m)
 }
 

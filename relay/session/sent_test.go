@@ -65,6 +65,7 @@ func TestAddressesAsSent(t *testing.T) {
 		{`<a\"\> SIZE=1 \"x@b.example>`, "<ann@friend.example>", "250 2.1.5 ", `<"a\"> SIZE=1 \"x"@b.example> <ann@friend.example>`},
 		{"<a b@c.example>", "<ann@friend.example>", "250 2.1.5 ", `<"a b"@c.example> <ann@friend.example>`},
 		{`<a@"x> "b.example>`, "", "553 5.1.2 ", ""},
+		{"<a@b.example.>", "<ann@friend.example.>", "250 2.1.5 ", "<a@b.example> <ann@friend.example>"},
 		{"<a>", "<ann@friend.example>", "250 2.1.5 ", "<a> <ann@friend.example>"},
 		{"<host!a>", "<ann@friend.example>", "250 2.1.5 ", "<host!a> <ann@friend.example>"},
 		{"<>", "<ann@friend.example>", "250 2.1.5 ", "<> <ann@friend.example>"},
