@@ -97,7 +97,7 @@ type Config struct {
 	Proxies func(peer netip.Addr) bool
 
 	// Xclient, if set, tells whether a peer may say by XCLIENT who the client is. It
-	// is asked about the peer itself, not the client that a proxy told of.
+	// is asked about the peer itself. A proxy's clients may not, whatever it says.
 	Xclient func(peer netip.Addr) bool
 
 	Log *slog.Logger // nil: nothing is logged
