@@ -182,7 +182,7 @@ func (s *session) rcpt(arg string) {
 	case !ok:
 		s.wrong(501, "5.5.2", `Syntax error in parameters scanning "`+echo(arg)+`"`)
 		return
-	case len(s.tx.rcpts) >= s.server.cfg.Limits.Recipients:
+	case s.manyRecipients():
 		s.say(452, "4.5.3", "Too many recipients")
 		return
 	}
@@ -215,7 +215,7 @@ func (s *session) recipient(to smtp.Path) {
 		return
 	}
 	s.tx.result.Merge(out)
-	s.tx.add(out.Recipient.ForwardPath())
+	s.add(out.Recipient.ForwardPath())
 	s.say(250, "2.1.5", echo(to.Raw())+"... Recipient ok")
 }
 
@@ -264,12 +264,29 @@ func (s *session) askAddress(to smtp.Mailbox) smtp.Reply {
 	return local(ctx, to)
 }
 
+// Every message has room for so many recipients (RFC 5321, 4.5.3.1.8).
+const recipientsAtLeast = 100
+
+// rcptCost is about what a recipient takes in memory besides its address, in bytes.
+const rcptCost = 64
+
+// manyRecipients tells whether there is no room for one more: the client sends the
+// message to the others later (RFC 5321, 4.5.3.1.10).
+func (s *session) manyRecipients() bool {
+	l, n := &s.server.cfg.Limits, len(s.tx.rcpts)
+	return n >= l.Recipients || n >= recipientsAtLeast && s.server.rcptMemory.Load() >= l.RcptMemory
+}
+
 // add adds a recipient, once.
-func (t *transaction) add(address string) {
+func (s *session) add(address string) {
+	t := &s.tx
 	for i := range t.rcpts {
 		if t.rcpts[i].Address == address {
 			return
 		}
 	}
 	t.rcpts = append(t.rcpts, spool.Recipient{Address: address})
+	cost := rcptCost + int64(len(address))
+	t.cost += cost
+	s.server.rcptMemory.Add(cost)
 }

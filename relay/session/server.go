@@ -46,6 +46,8 @@ type Server struct {
 	lender lender
 	places places
 
+	rcptMemory atomic.Int64 // of the recipients of messages in the making
+
 	crowded, early, foreign, messages, discarded, held, faulty, lost, slow, panics atomic.Uint64
 }
 

@@ -49,6 +49,7 @@ type transaction struct {
 	sender  smtp.Path
 	reverse string // how it is sent on
 	rcpts   []spool.Recipient
+	cost    int64 // of rcpts, in memory
 	result  front.Outcome
 	body    *body // BDAT has begun
 }
@@ -256,6 +257,7 @@ func (s *session) endTransaction() {
 	if b := s.tx.body; b != nil {
 		b.out.Abort()
 	}
+	s.server.rcptMemory.Add(-s.tx.cost)
 	s.tx = transaction{}
 	s.facts.Mail, s.facts.Rcpt = policy.Mail{}, policy.Rcpt{}
 }
