@@ -140,7 +140,7 @@ const (
 	DefaultMessageSize    = 50 << 20
 	DefaultHops           = 25 // sendmail's MaxHopCount
 	DefaultRecipients     = 1000
-	DefaultRcptMemory     = 32 << 20
+	DefaultRcptMemory     = 16 << 20
 	DefaultTransactions   = 1000
 	DefaultCommands       = 100_000
 	DefaultErrors         = 20
