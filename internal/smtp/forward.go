@@ -17,6 +17,17 @@ func (m Mailbox) ForwardPath() string {
 	return Mailbox{Local: local, Domain: m.Domain}.String()
 }
 
+// Unsendable is the refusal of a mailbox that cannot be handed on; zero if it can.
+func (m Mailbox) Unsendable() Reply {
+	switch {
+	case len(m.ForwardPath()) > MaxPath:
+		return MustReply(553, "5.1.1", "Address too long")
+	case m.Domain != "" && !ValidDomain(m.Domain):
+		return MustReply(553, "5.1.2", "Invalid host name")
+	}
+	return Reply{}
+}
+
 // ValidDomain tells whether domain can stand in a path as it is: a name of letters,
 // digits, hyphens, underscores and dots, or an address literal (RFC 5321, 4.1.2).
 // Outside of ASCII it has letters, digits, marks, and the few others of RFC 5892 that

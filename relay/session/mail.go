@@ -142,18 +142,7 @@ func reversePath(from smtp.Path) (string, smtp.Reply) {
 	}
 	m := smtp.ParseMailbox(text, smtp.Syntax{NoUUCP: true, NoPercentHack: true})
 	m.Domain = strings.TrimSuffix(m.Domain, ".") // so it is for sendmail
-	return m.ForwardPath(), unsendable(m)
-}
-
-// unsendable is the refusal of an address that cannot be sent on; zero if it can be.
-func unsendable(m smtp.Mailbox) smtp.Reply {
-	switch {
-	case len(m.ForwardPath()) > smtp.MaxPath:
-		return smtp.MustReply(553, "5.1.1", "Address too long")
-	case m.Domain != "" && !smtp.ValidDomain(m.Domain):
-		return smtp.MustReply(553, "5.1.2", "Invalid host name")
-	}
-	return smtp.Reply{}
+	return m.ForwardPath(), m.Unsendable()
 }
 
 // refuseFor refuses a sender or recipient by policy. Refusals for good are counted.
@@ -252,7 +241,7 @@ func (s *session) askAddress(to smtp.Mailbox) smtp.Reply {
 	if to.Domain == "" || to.Local == "" {
 		return front.InternalFault() // a policy that accepts must have understood it
 	}
-	if r := unsendable(to); !r.IsZero() {
+	if r := to.Unsendable(); !r.IsZero() {
 		return r
 	}
 	local := s.server.cfg.LocalRecipient
