@@ -197,7 +197,10 @@ func (s *session) recipient(to smtp.Path) {
 	out := s.judgeRecipient(to)
 	refuse := out.Refuse
 	if refuse.IsZero() {
-		refuse = s.askAddress(out.Recipient)
+		if refuse = s.askAddress(out.Recipient); !refuse.IsZero() {
+			s.server.log.Info("smtp: recipient refused, though the policy accepts", "client", s.facts.Conn.Addr,
+				"sender", s.tx.sender.Raw(), "recipient", to.Raw(), "reply", refuse.String())
+		}
 	}
 	if !refuse.IsZero() {
 		s.refuseFor(refuse, to.Raw())
