@@ -156,7 +156,7 @@ func TestRelayFaults(t *testing.T) {
 		{"proxy_protocol = [\"10\"]", `f:2: relay.proxy_protocol[0] is "10", expected a network such as "10.0.0.0/8" or "2001:db8::/32", or an address`},
 		{"proxy_protocol = [\"::ffff:10.0.0.0/104\"]", `f:2: relay.proxy_protocol[0] is "::ffff:10.0.0.0/104", expected an IPv4 network to be written without ::ffff:`},
 		{"max_message_size = \"1 KB\"", `f:2: relay.max_message_size is "1 KB", expected a size from 64 KiB to 2 GiB, such as "50 MiB" or "500 KB"`},
-		{"max_recipients = 99", `f:2: relay.max_recipients is the number 99, expected a number from 100 to 100000`},
+		{"max_recipients = 99", `f:2: relay.max_recipients is the number 99, expected a number from 100 to 10000`},
 		{"idle_timeout = \"2h\"", `f:2: relay.idle_timeout is "2h", expected a time from "1s" to "1h0m0s", such as "2s" or "500ms"`},
 		{"session_timeout = \"1m\"", `f:2: relay.session_timeout is "1m0s", expected at least relay.idle_timeout, "5m0s"`},
 		{"retry = [\"5\"]", `f:2: relay.retry[0] is "5", expected a time from "1s" to "24h0m0s", such as "2s" or "500ms"`},

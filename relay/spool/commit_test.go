@@ -3,6 +3,8 @@ package spool
 import (
 	"context"
 	"errors"
+	"fmt"
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
@@ -40,5 +42,22 @@ func TestCommitGivenUp(t *testing.T) {
 	until(t, "the messages to go", func() bool { return len(s.Messages()) == 0 })
 	if s = reopen(t, s, dir, small()); len(s.Messages()) != 0 {
 		t.Errorf("%d messages that nobody was told of", len(s.Messages()))
+	}
+}
+
+// TestMostRecipients: relay.max_recipients may be 10,000, of the longest addresses.
+func TestMostRecipients(t *testing.T) {
+	s := open(t, t.TempDir(), Options{Log: slog.New(slog.DiscardHandler)})
+	e := envelope(1)
+	e.Recipients = make([]Recipient, 10_000)
+	for i := range e.Recipients {
+		e.Recipients[i].Address = fmt.Sprintf("%s%05d@example.com", strings.Repeat("x", 238), i)
+	}
+	got, err := mustPut(t, s, e, text(10)).Envelope()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(got.Recipients) != 10_000 || got.Recipients[9999].Address != e.Recipients[9999].Address {
+		t.Errorf("%d recipients are stored", len(got.Recipients))
 	}
 }
