@@ -100,6 +100,9 @@ func (s *session) verdict() front.Outcome {
 func (s *session) receive(b *body, n int64) error {
 	l := &s.server.cfg.Limits
 	start, got := time.Now(), int64(0)
+	if b != nil { // with chunks before this one
+		start, got = b.began, b.taken
+	}
 	for n != 0 {
 		now := time.Now()
 		by := now.Add(l.Text)
