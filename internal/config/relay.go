@@ -329,6 +329,8 @@ func network(v value, s string) (netip.Prefix, bool) {
 		v.wrong("which has bits set beyond its length, expected %q", p.Masked())
 	case p.Bits() == 0:
 		v.wrong("which is everybody, expected the networks of hosts that you run")
+	case p.Bits() < 8:
+		v.wrong("which is a good part of the internet, expected the networks of hosts that you run")
 	default:
 		return p, true
 	}
