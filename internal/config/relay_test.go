@@ -153,6 +153,7 @@ func TestRelayFaults(t *testing.T) {
 		{"bare_newline = \"normalize\"\nnormalize_bare_newline = \"10.0.0.0/8\"", `f:3: relay.normalize_bare_newline means nothing when relay.bare_newline is "normalize", expected one of the two`},
 		{"xclient = \"10.0.0.1/8\"", `f:2: relay.xclient is "10.0.0.1/8", which has bits set beyond its length, expected "10.0.0.0/8"`},
 		{"xclient = \"0.0.0.0/0\"", `f:2: relay.xclient is "0.0.0.0/0", which is everybody, expected the networks of hosts that you run`},
+		{"xclient = [\"0.0.0.0/1\", \"128.0.0.0/1\"]", "f:2: relay.xclient[0] is \"0.0.0.0/1\", which is a good part of the internet, expected the networks of hosts that you run\nf:2: relay.xclient[1] is \"128.0.0.0/1\", which is a good part of the internet, expected the networks of hosts that you run"},
 		{"proxy_protocol = [\"10\"]", `f:2: relay.proxy_protocol[0] is "10", expected a network such as "10.0.0.0/8" or "2001:db8::/32", or an address`},
 		{"proxy_protocol = [\"::ffff:10.0.0.0/104\"]", `f:2: relay.proxy_protocol[0] is "::ffff:10.0.0.0/104", expected an IPv4 network to be written without ::ffff:`},
 		{"max_message_size = \"1 KB\"", `f:2: relay.max_message_size is "1 KB", expected a size from 64 KiB to 2 GiB, such as "50 MiB" or "500 KB"`},

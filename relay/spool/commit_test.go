@@ -3,6 +3,8 @@ package spool
 import (
 	"context"
 	"errors"
+	"fmt"
+	"log/slog"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -92,5 +94,22 @@ func TestCommitGivenUpAtAnyMoment(t *testing.T) {
 		if !taken[m.ID()] {
 			t.Errorf("%s was refused, but is there", m.ID())
 		}
+	}
+}
+
+// TestMostRecipients: relay.max_recipients may be 10,000, of the longest addresses.
+func TestMostRecipients(t *testing.T) {
+	s := open(t, t.TempDir(), Options{Log: slog.New(slog.DiscardHandler)})
+	e := envelope(1)
+	e.Recipients = make([]Recipient, 10_000)
+	for i := range e.Recipients {
+		e.Recipients[i].Address = fmt.Sprintf("%s%05d@example.com", strings.Repeat("x", 238), i)
+	}
+	got, err := mustPut(t, s, e, text(10)).Envelope()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(got.Recipients) != 10_000 || got.Recipients[9999].Address != e.Recipients[9999].Address {
+		t.Errorf("%d recipients are stored", len(got.Recipients))
 	}
 }
