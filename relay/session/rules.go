@@ -52,8 +52,8 @@ type Rules struct {
 	Quota *Quota // nil: none
 
 	// SenderOf, if set, tells whether a user who has logged in may send as sender,
-	// which is the address of MAIL without <> and source route, "" for the null one.
-	// It must not block.
+	// which is the address in the form in which it is sent on, "" for the null one. It
+	// must not block.
 	SenderOf func(user, sender string) bool
 }
 
@@ -128,7 +128,8 @@ func validForced(sender string) bool {
 		return true
 	}
 	p := smtp.ParsePath("<" + sender + ">")
-	return p.Fault().IsZero() && p.Address() == sender && plain(sender, false) && strings.Contains(sender, "@")
+	path, refuse := reversePath(p)
+	return p.Fault().IsZero() && refuse.IsZero() && path == sender && plain(sender, false) && strings.Contains(sender, "@")
 }
 
 // certificate tells why there is no certificate to offer TLS with; nil: there is one.
