@@ -61,7 +61,7 @@ func (s *session) data(arg string) {
 // its message, and what another has written in there must not be taken for commands.
 func (s *session) refuseData(r smtp.Reply) {
 	s.refuse(r, "")
-	if len(s.wire.buffered()) > 0 || inputWaits(s.wire.conn) {
+	if s.wire.waits() {
 		s.server.said.Complain("smtp: connection closed: more came after a DATA that is refused", "client", s.facts.Conn.Addr)
 		s.over, s.linger = true, true
 	}

@@ -156,6 +156,23 @@ func TestTurnedAwayFromImplicitTLS(t *testing.T) {
 	}
 }
 
+// What comes behind a DATA that is refused is found within TLS too, in a record of its
+// own that is there already.
+func TestRefusedDataWithinTLS(t *testing.T) {
+	site := newSite(t)
+	f := accepting(t).listen(&Rules{Implicit: true, TLS: site.server()})
+	c := f.dial()
+	held := &holding{Conn: c.conn, free: 2}
+	c.conn = held
+	c.upgrade(site.client())
+	c.expect("220 mx.example.com ESMTP Gatepost")
+	c.send("DATA\r\n")
+	c.send("MAIL FROM:<forged@sender.example>\r\n")
+	held.release(t)
+	c.expect("503 5.0.0 Need MAIL command")
+	c.expect("EOF")
+}
+
 // A client that resumes TLS is the one whose certificate it was, and that is judged anew.
 func TestResumedTLS(t *testing.T) {
 	site := newSite(t)

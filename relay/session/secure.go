@@ -123,7 +123,7 @@ func (s *session) startTLS(arg string) {
 	case s.rules.certificate() != nil:
 		s.wrong(454, "4.3.3", "TLS not available")
 		return
-	case len(s.wire.buffered()) > 0 || inputWaits(s.wire.raw):
+	case s.wire.waits():
 		s.server.foreign.Add(1)
 		s.server.said.Complain("smtp: connection closed: commands behind STARTTLS", "client", s.facts.Conn.Addr)
 		s.say(554, "5.5.0", "Nothing may follow STARTTLS before its reply, closing connection")
@@ -198,9 +198,9 @@ func (w *wire) closeTLS() {
 	}
 }
 
-// early tells, without waiting, whether something has come.
-func (w *wire) early() bool {
-	if w.secured() { // TLS may have taken more than it has passed on
+// waits tells, without waiting, whether something has come that has not been used.
+func (w *wire) waits() bool {
+	if w.secured() && len(w.buffered()) == 0 { // TLS may have taken more than it has passed on
 		_ = w.raw.SetReadDeadline(past)
 		_ = w.read()
 	}

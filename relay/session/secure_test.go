@@ -233,7 +233,7 @@ func TestEarlyTalkerWithinTLS(t *testing.T) {
 	site := newSite(t)
 	f := accepting(t).listen(&Rules{Implicit: true, TLS: site.server()})
 	c := f.dial()
-	held := &holding{Conn: c.conn}
+	held := &holding{Conn: c.conn, free: 1}
 	conn := tls.Client(held, site.client())
 	if err := conn.Handshake(); err != nil {
 		t.Fatal(err)
@@ -265,15 +265,15 @@ func TestGreetPauseWithinTLS(t *testing.T) {
 	early.expect("554 mx.example.com ESMTP not accepting messages")
 }
 
-// holding keeps back all that is written after the first piece.
+// holding keeps back all that is written after some pieces.
 type holding struct {
 	net.Conn
-	pieces int
-	held   []byte
+	free int
+	held []byte
 }
 
 func (c *holding) Write(p []byte) (int, error) {
-	if c.pieces++; c.pieces == 1 {
+	if c.free--; c.free >= 0 {
 		return c.Conn.Write(p)
 	}
 	c.held = append(c.held, p...)
