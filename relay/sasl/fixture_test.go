@@ -171,8 +171,8 @@ func scramTalk(talk *scram.ClientConversation) client {
 	}
 }
 
-// digestClient answers as RFC 2831 has it; change may alter the directives, then the
-// response stays what it was.
+// digestClient answers as RFC 2831 has it; change may alter the directives. The response
+// is right for what they are then, unless change makes one.
 func digestClient(user, password string, change func(directives map[string]string)) client {
 	var rspauth string
 	return func(challenge string) string {
@@ -189,14 +189,22 @@ func digestClient(user, password string, change func(directives map[string]strin
 		nonce, _, _ = strings.Cut(nonce, `"`)
 		d := map[string]string{"username": quoted(user), "realm": quoted(host), "nonce": quoted(nonce), "nc": "00000001",
 			"cnonce": `"cn"`, "digest-uri": quoted("smtp/" + host), "qop": "auth", "charset": "utf-8"}
-		sum := func(s string) string { h := md5.Sum([]byte(s)); return hex.EncodeToString(h[:]) }
-		a1 := md5.Sum([]byte(user + ":" + host + ":" + password))
-		response := func(a2 string) string {
-			return sum(sum(string(a1[:])+":"+nonce+":cn") + ":" + nonce + ":00000001:cn:auth:" + sum(a2))
-		}
-		d["response"], rspauth = response("AUTHENTICATE:smtp/"+host), response(":smtp/"+host)
 		if change != nil {
 			change(d)
+		}
+		value := func(name string) string { return strings.Trim(d[name], `"`) }
+		sum := func(s string) string { h := md5.Sum([]byte(s)); return hex.EncodeToString(h[:]) }
+		a1 := md5.Sum([]byte(user + ":" + value("realm") + ":" + password))
+		session := string(a1[:]) + ":" + value("nonce") + ":" + value("cnonce")
+		if authzid := value("authzid"); authzid != "" {
+			session += ":" + authzid
+		}
+		response := func(a2 string) string {
+			return sum(strings.Join([]string{sum(session), value("nonce"), value("nc"), value("cnonce"), "auth", sum(a2)}, ":"))
+		}
+		rspauth = response(":" + value("digest-uri"))
+		if d["response"] == "" {
+			d["response"] = response("AUTHENTICATE:" + value("digest-uri"))
 		}
 		var b strings.Builder
 		for name, value := range d {

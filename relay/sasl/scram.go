@@ -78,16 +78,17 @@ func (d *scramDialogue) first(ctx context.Context, message string) ([]byte, erro
 	}
 	server.WithNonceGenerator(d.x.server.random)
 	binding := d.binding(message)
-	switch {
-	case d.kind.plus:
+	if d.kind.plus {
 		d.talk = server.NewConversationWithChannelBindingRequired(binding)
-	default:
+	} else {
 		d.talk = server.NewConversationWithChannelBinding(binding)
 	}
 	challenge, err := d.talk.Step(message)
 	switch {
 	case lookup != nil:
 		return nil, lookup
+	case challenge == scram.ErrServerDoesSupportChannelBinding:
+		return nil, refuse(ErrFailed, "the client was not shown the -PLUS mechanism that was offered: somebody stands between us, or the client errs")
 	case err != nil:
 		return nil, refuse(ErrMalformed, err.Error())
 	case !sameUser(d.talk.AuthzID(), d.talk.Username()):

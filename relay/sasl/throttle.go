@@ -3,6 +3,7 @@ package sasl
 import (
 	"context"
 	"errors"
+	"hash/maphash"
 	"net/netip"
 	"slices"
 	"sync"
@@ -36,17 +37,21 @@ const (
 type throttle struct {
 	limits Throttle
 	now    func() time.Time
+	seed   maphash.Seed
 
 	mu       sync.Mutex
 	sources  *lru.Cache[netip.Prefix, *gauge]
 	networks *lru.Cache[netip.Prefix, *gauge]
-	accounts *lru.Cache[string, *gauge]
+	accounts *lru.Cache[accountKey, *gauge]
 	homes    *lru.Cache[home, struct{}]
 }
 
+// accountKey stands for an account's name, so that long names take no memory.
+type accountKey uint64
+
 // home is a network that an account has logged in from.
 type home struct {
-	account string
+	account accountKey
 	network netip.Prefix
 }
 
@@ -61,7 +66,7 @@ type gauge struct {
 type failure struct {
 	at      time.Time
 	source  netip.Prefix
-	account string
+	account accountKey
 }
 
 func newThrottle(limits Throttle, now func() time.Time) *throttle {
@@ -73,11 +78,11 @@ func newThrottle(limits Throttle, now func() time.Time) *throttle {
 	set(&limits.Source, 5)
 	set(&limits.Network, 20)
 	set(&limits.Account, 10)
-	t := &throttle{limits: limits, now: now}
+	t := &throttle{limits: limits, now: now, seed: maphash.MakeSeed()}
 	// New fails only for a size below 1.
 	t.sources, _ = lru.New[netip.Prefix, *gauge](remembered)
 	t.networks, _ = lru.New[netip.Prefix, *gauge](remembered)
-	t.accounts, _ = lru.New[string, *gauge](remembered)
+	t.accounts, _ = lru.New[accountKey, *gauge](remembered)
 	t.homes, _ = lru.New[home, struct{}](remembered)
 	return t
 }
@@ -122,7 +127,7 @@ func (g *gauge) full(since time.Time, limit int) bool {
 type ticket struct {
 	t              *throttle
 	client         netip.Addr
-	account        string
+	account        accountKey
 	source, net    *gauge
 	accountFailure *gauge // nil: the account is at home there
 }
@@ -132,7 +137,7 @@ type ticket struct {
 // ErrTemporary at the end of ctx.
 func (t *throttle) admit(ctx context.Context, client netip.Addr, account string) (*ticket, error) {
 	for {
-		k, busy, err := t.try(client, account)
+		k, busy, err := t.try(client, accountKey(maphash.String(t.seed, account)))
 		if busy == nil {
 			return k, err
 		}
@@ -145,7 +150,7 @@ func (t *throttle) admit(ctx context.Context, client netip.Addr, account string)
 }
 
 // try is a ticket, or what to wait for, or a refusal.
-func (t *throttle) try(client netip.Addr, account string) (*ticket, <-chan struct{}, error) {
+func (t *throttle) try(client netip.Addr, account accountKey) (*ticket, <-chan struct{}, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	now := t.now()

@@ -137,3 +137,10 @@ func TestRFC4616(t *testing.T) {
 		}
 	}
 }
+
+// TestNoPassword: an account without a password does not have the empty one.
+func TestNoPassword(t *testing.T) {
+	if samePassword("", "") || samePassword("", "x") || samePassword("x", "") || !samePassword("x", "x") {
+		t.Error("an empty password is one")
+	}
+}
