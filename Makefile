@@ -10,7 +10,7 @@ VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo 
 TAGS        := urfave_cli_no_docs nethttpomithttp2
 PROGRAMS    := gatepost-milter gatepost-relay gatepost
 
-.PHONY: build run test check fuzz bench bench-dns integration differential clean FORCE
+.PHONY: build run test check fuzz bench bench-dns bench-relay integration differential clean FORCE
 
 build:
 	@for p in $(PROGRAMS); do \
@@ -52,6 +52,10 @@ bench:
 # Questions about a DNS list, beside a socket for each query (needs rbldnsd or apt-get).
 bench-dns:
 	$(GO) run ./bench/dns
+
+# gatepost-relay from end to end; -also HOST:PORT has another relay take turns with it.
+bench-relay: build
+	$(GO) run ./bench/relay
 
 integration: build
 	integration/run.sh

@@ -1,17 +1,21 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"net"
 	"os"
 	"os/exec"
 	"os/signal"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"gatepost/relay/spool"
 )
 
 // TestMain is the program itself when a test starts it as a process.
@@ -139,5 +143,35 @@ func TestKilled(t *testing.T) {
 		if to := fmt.Sprintf("u%d@elsewhere.example", i); len(later.mail(to)) != 1 {
 			t.Errorf("%s has %d messages, want 1", to, len(later.mail(to)))
 		}
+	}
+}
+
+// TestDamagedShows: a message in the queue whose envelope the disk has damaged is shown,
+// with what there is to say.
+func TestDamagedShows(t *testing.T) {
+	s := newSite(t)
+	s.start()
+	if got := s.from(trusted).message("me@doubtful.example", "<a@elsewhere.example>"); got[0] != '2' {
+		t.Fatalf("the message is answered %q", got)
+	}
+	all, err := filepath.Glob(s.path("spool/log/*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range all {
+		data, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if at := bytes.Index(data, []byte("a@elsewhere.example")); at >= 0 {
+			data[at] = '#'
+			if err := os.WriteFile(name, data, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	got := s.status()
+	if got.Held != 1 || len(got.Hold) != 1 || got.Hold[0].ID == "" || got.Hold[0].Reason != spool.ErrDamaged.Error() {
+		t.Errorf("the status is %+v", got)
 	}
 }

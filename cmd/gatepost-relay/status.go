@@ -1,10 +1,13 @@
 package main
 
 import (
+	"errors"
+
 	"github.com/prometheus/client_golang/prometheus"
 
 	"gatepost/internal/daemon"
 	"gatepost/internal/setup"
+	"gatepost/relay/spool"
 )
 
 // Status shows the queue.
@@ -37,7 +40,10 @@ func (f *relayFront) Status(out *setup.Status) {
 			continue
 		}
 		env, err := m.Envelope()
-		if err != nil { // delivered or damaged meanwhile
+		switch {
+		case errors.Is(err, spool.ErrDamaged):
+			env = spool.Envelope{Hold: spool.ErrDamaged.Error(), Arrived: m.Arrived()}
+		case err != nil: // delivered meanwhile
 			continue
 		}
 		r.Hold = append(r.Hold, setup.HeldMessage{

@@ -13,6 +13,7 @@ import (
 	"gatepost/internal/explain"
 	"gatepost/internal/program"
 	"gatepost/internal/scenario"
+	"gatepost/internal/setup"
 	"gatepost/internal/smtp"
 	"gatepost/policy"
 )
@@ -58,20 +59,25 @@ func explainCommand(s streams) *cli.Command {
 			if err != nil {
 				return err
 			}
-			cfg := engine.PolicyConfig()
-			cfg.Resolver = facts.Over(cfg.Resolver)
-			return s.explain(c.Context, cfg, session, c.Bool("json"))
+			return s.explain(c.Context, engine, &facts, session, c.Bool("json"))
 		},
 	}
 }
 
 // explain plays the session and prints what happened.
-func (s streams) explain(ctx context.Context, cfg policy.Config, session explain.Session, asJSON bool) error {
+func (s streams) explain(ctx context.Context, engine *setup.Engine, facts *scenario.Facts, session explain.Session, asJSON bool) error {
 	ctx, cancel := context.WithTimeout(ctx, explainTime)
 	defer cancel()
+	cfg := engine.PolicyConfig()
+	cfg.Resolver = facts.Over(cfg.Resolver)
+	relay := engine.Config().Relay.SmartHost.Set()
+	session.Facts.Conn.Routes = relay // as relay/session has it
 	report, err := explain.Explain(ctx, cfg, session)
 	if err != nil {
 		return program.Usage(err)
+	}
+	if relay {
+		relayReplies(ctx, engine, report)
 	}
 	if asJSON {
 		err = report.WriteJSON(s.out)
@@ -85,6 +91,19 @@ func (s streams) explain(ctx context.Context, cfg policy.Config, session explain
 		return program.Exit(program.ExitTemporary)
 	}
 	return nil
+}
+
+// relayReplies adds how gatepost-relay refuses recipients whom the policy accepts.
+func relayReplies(ctx context.Context, engine *setup.Engine, report *explain.Report) {
+	for i := range report.Stages {
+		at := &report.Stages[i]
+		if at.Stage != policy.StageRcpt || at.Verdict.Action == policy.Reject || at.Verdict.Action == policy.Tempfail {
+			continue
+		}
+		if at.Relay = at.Recipient.Unsendable(); at.Relay.IsZero() {
+			at.Relay = engine.LocalRecipient(ctx, at.Recipient)
+		}
+	}
 }
 
 // explainSession reads the flags.

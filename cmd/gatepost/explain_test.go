@@ -262,3 +262,33 @@ func TestExplainFacts(t *testing.T) {
 		}
 	}
 }
+
+// TestExplainRelay: with a smart host the session is judged as in gatepost-relay, which
+// may refuse whom the rules accept.
+func TestExplainRelay(t *testing.T) {
+	server := dnstest.Serve(t, officeZone())
+	features := "[features]\nnopercenthack = \"nospecial\""
+	milter := office(t, server, "[features]", features)
+	relay := office(t, server, "[features]", "[relay]\nsmart_host = \"smtp.isp.example\"\n\n"+features)
+	for _, tc := range []struct{ file, to, want string }{
+		{milter, "a%b@example.com", "=> accept, by: recipient domain"},
+		{relay, "a%b@example.com", "=> reject, by: client name verified"},
+		{milter, "ann@example.com", "=> accept, by: recipient domain"},
+		{relay, "ann@example.com", "gatepost-relay refuses it all the same: 550 5.1.1 <ann@example.com>... This host takes no mail for local users"},
+		{relay, `ann@far.example!elsewhere.example`, "=> reject, by: client name verified"},
+	} {
+		args := []string{"explain", "--config", tc.file, "--client", "198.51.100.44", "--resolve", "FAIL", "--from", "u@list.example", "--to", tc.to}
+		got := call(t, args...)
+		plain := strings.Join(strings.Fields(got.out), " ")
+		if got.code != 0 || !strings.Contains(plain, tc.want) {
+			t.Errorf("gatepost %q ended with %d and printed\n%s%swant 0 and %q", args, got.code, got.out, got.stderr, tc.want)
+		}
+		if refuses := strings.Contains(plain, "gatepost-relay"); refuses != strings.Contains(tc.want, "gatepost-relay") {
+			t.Errorf("gatepost %q printed\n%s", args, got.out)
+		}
+	}
+	got := call(t, "explain", "--json", "--config", relay, "--client", "198.51.100.44", "--resolve", "FAIL", "--from", "u@list.example", "--to", "ann@example.com")
+	if !strings.Contains(got.out, `"This host takes no mail for local users"`) {
+		t.Errorf("as JSON: %s", got.out)
+	}
+}

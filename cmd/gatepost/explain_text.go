@@ -86,6 +86,12 @@ func (p *page) stage(s *explain.Stage) {
 	}
 	p.line("  %s", verdict)
 	p.reply("     ", s.Verdict, s.Argument)
+	if !s.Relay.IsZero() {
+		p.line("  gatepost-relay refuses it all the same:")
+		for _, line := range explain.SendmailReply(s.Relay, s.Argument) {
+			p.line("     %s", line)
+		}
+	}
 }
 
 func title(s *explain.Stage) string {

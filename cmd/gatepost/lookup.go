@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -22,7 +21,7 @@ func lookupCommand(s streams) *cli.Command {
 		Usage:     "show each key that the policy tries in a table, and the answer",
 		UsageText: programName + " lookup [--config FILE] TABLE KEY",
 		Description: "TABLE is access, relay_domains, local_host_names, trusted, spammers or virtual_hosts,\n" +
-			"or dnsbl: all DNS lists are asked about an address or a domain.\n" +
+			"local_users of gatepost-relay, or dnsbl: all DNS lists are asked about an address or a domain.\n" +
 			"KEY is what the policy would look for: an address, a host name or a mail address; in access with a tag before it, such as\n" +
 			"Connect:192.0.2.7 or To:user@example.com, or without, which means every tag that fits.\n" +
 			"The exit code is 0 when there is an entry and 1 when there is none.",
@@ -36,7 +35,10 @@ func lookupCommand(s streams) *cli.Command {
 			if err != nil {
 				return err
 			}
-			return s.lookup(c.Context, engine.Policy(), args[0], args[1])
+			if args[0] == "local_users" {
+				return s.printAnswers(engine.LookupUser(c.Context, args[1]))
+			}
+			return s.printAnswers(engine.Policy().Lookup(c.Context, args[0], args[1]))
 		},
 	}
 }
@@ -56,9 +58,8 @@ func openEngine(c *cli.Context, s streams) (*setup.Engine, error) {
 	return engine, nil
 }
 
-// lookup prints what the policy's search tries.
-func (s streams) lookup(ctx context.Context, p *policy.Policy, table, key string) error {
-	answers, err := p.Lookup(ctx, table, key)
+// printAnswers prints what a search tried.
+func (s streams) printAnswers(answers []policy.Answer, err error) error {
 	if err != nil {
 		return program.Usage(err)
 	}

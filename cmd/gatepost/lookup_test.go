@@ -14,10 +14,11 @@ func lookupSite(t *testing.T) string {
 	dir := t.TempDir()
 	for name, text := range map[string]string{
 		"gatepost.toml": "host_name = \"localhost\"\ndont_probe_interfaces = true\n[tables]\naccess = \"access\"\n" +
-			"relay_domains = \"relay\"\nlocal_host_names = \"local\"\ntrusted = \"trusted\"\n[dns]\nservers = [\"127.0.0.1:9\"]\ntimeout = \"50ms\"\nattempts = 1\n",
+			"relay_domains = \"relay\"\nlocal_host_names = \"local\"\ntrusted = \"trusted\"\n[dns]\nservers = [\"127.0.0.1:9\"]\ntimeout = \"50ms\"\nattempts = 1\n[relay]\nlocal_mail = \"smart_host\"\nlocal_users = \"users\"\n",
 		"access":  "Connect:198.51.100\tREJECT\nGreetPause:198.51.100\t\x1b[31mred\n",
 		"relay":   "partner.example\n",
 		"local":   "example.com\n",
+		"users":   "joe\nann@example.com\n",
 		"trusted": "# tab, and accept\n192.0.*.*\taccept\n*.office.example\taccept\n",
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
@@ -55,6 +56,8 @@ Connect:192        miss
 partner.example    hit  DIR/relay:1
 `, ""}},
 		{"local_host_names", []string{"local_host_names", "localhost"}, result{0, "localhost  hit  this host\n", ""}},
+		{"local_users", []string{"local_users", "joe+x@example.com"}, result{0, "joe@example.com  miss\njoe              hit  DIR/users:1\n", ""}},
+		{"local_users of a domain", []string{"local_users", "<ann@mx.example.com>"}, result{1, "ann@mx.example.com  miss\nann                 miss\n", ""}},
 		{"trusted address", []string{"trusted", "192.0.2.7"}, result{0, `192.0.2.7  miss
 192.0.2.*  miss
 192.0.*.*  hit  accept  DIR/trusted:2

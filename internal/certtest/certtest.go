@@ -33,6 +33,9 @@ func New(t testing.TB, name []byte) *Authority {
 	return a
 }
 
+// Certificate is the authority's own.
+func (a *Authority) Certificate() *x509.Certificate { return a.cert }
+
 // Pool has the authority alone.
 func (a *Authority) Pool() *x509.CertPool {
 	p := x509.NewCertPool()

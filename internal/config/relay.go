@@ -176,7 +176,7 @@ func relayLimits() []key {
 	}
 	return []key{
 		size("max_message_size", 64<<10, 2<<30, func(r *Relay) *int64 { return &r.MaxMessageSize }), // RFC 5321, 4.5.3.1.7
-		number("max_recipients", 100, 100_000, func(r *Relay) *int { return &r.MaxRecipients }),     // RFC 5321, 4.5.3.1.8
+		number("max_recipients", 100, 10_000, func(r *Relay) *int { return &r.MaxRecipients }),      // RFC 5321, 4.5.3.1.8; the spool takes no more
 		number("max_connections", 1, 100_000, func(r *Relay) *int { return &r.MaxConnections }),
 		number("max_connections_per_client", 1, 100_000, func(r *Relay) *int { return &r.MaxConnectionsPerClient }),
 		number("max_errors", 1, 10_000, func(r *Relay) *int { return &r.MaxErrors }),
@@ -310,6 +310,8 @@ func network(v value, s string) (netip.Prefix, bool) {
 		v.wrong("which has bits set beyond its length, expected %q", p.Masked())
 	case p.Bits() == 0:
 		v.wrong("which is everybody, expected the networks of hosts that you run")
+	case p.Bits() < 8:
+		v.wrong("which is a good part of the internet, expected the networks of hosts that you run")
 	default:
 		return p, true
 	}

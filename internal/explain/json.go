@@ -49,6 +49,7 @@ type jsonStage struct {
 	Steps    []jsonStep `json:"steps"`
 	Flip     *jsonFlip  `json:"flip"`
 	NoFlip   string     `json:"no_flip"`
+	Relay    *jsonReply `json:"relay"`
 }
 
 type jsonVerdict struct {
@@ -172,6 +173,7 @@ func (s *Stage) json(all []Stage) jsonStage {
 	for i, step := range s.Steps {
 		out.Steps[i] = jsonStep{Rule: step.Rule, jsonVerdict: verdictJSON(step.Verdict, s.Argument), Error: errorText(step.Err), Asked: jsonAnswers(step.Asked)}
 	}
+	out.Relay = replyJSON(s.Relay, s.Argument)
 	if f := s.Flip; f != nil {
 		then := &all[f.At]
 		out.Flip = &jsonFlip{Edits: make([]jsonEdit, len(f.Edits)), Stage: then.Stage.String(), jsonVerdict: verdictJSON(f.Verdict, then.Argument), Rule: f.Rule}
@@ -184,11 +186,14 @@ func (s *Stage) json(all []Stage) jsonStage {
 }
 
 func verdictJSON(v policy.Verdict, argument string) jsonVerdict {
-	out := jsonVerdict{Action: v.Action.String(), Reason: v.Reason}
-	if r := v.Reply; !r.IsZero() {
-		out.Reply = &jsonReply{Code: r.Code(), Enhanced: r.Enhanced().String(), Text: r.Text(), Sendmail: SendmailReply(r, argument), Postfix: PostfixReply(r)}
+	return jsonVerdict{Action: v.Action.String(), Reason: v.Reason, Reply: replyJSON(v.Reply, argument)}
+}
+
+func replyJSON(r smtp.Reply, argument string) *jsonReply {
+	if r.IsZero() {
+		return nil
 	}
-	return out
+	return &jsonReply{Code: r.Code(), Enhanced: r.Enhanced().String(), Text: r.Text(), Sendmail: SendmailReply(r, argument), Postfix: PostfixReply(r)}
 }
 
 func jsonAnswers(asked []policy.Answer) []jsonAnswer {

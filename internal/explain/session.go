@@ -30,6 +30,10 @@ type Stage struct {
 	Decisive bool
 	Flip     *Flip  // for a decisive stage: what turns its verdict around
 	NoFlip   string // why there is no Flip: what decides instead
+
+	// Relay is how gatepost-relay refuses a recipient whom the policy accepts. Explain
+	// leaves it zero; who knows the relay's configuration fills it in.
+	Relay smtp.Reply
 }
 
 // Report is a session explained.

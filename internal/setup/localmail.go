@@ -2,10 +2,12 @@ package setup
 
 import (
 	"context"
+	"errors"
 	"strings"
 
 	"gatepost/internal/config"
 	"gatepost/internal/smtp"
+	"gatepost/policy"
 )
 
 // The replies to recipients in local domains (RFC 3463, 3.2).
@@ -57,10 +59,44 @@ func (s *state) knowsUser(ctx context.Context, to smtp.Mailbox) (bool, error) {
 		return true, nil
 	}
 	users := s.users.asked()
-	for _, key := range []string{user + "@" + to.Domain, user} {
+	for _, key := range userKeys(to) {
 		if _, found, err := users.Lookup(ctx, key); found || err != nil {
 			return found, err
 		}
 	}
 	return false, nil
+}
+
+// userKeys are the keys of a local user in local_users: user@domain, then user. A user with
+// an @ in his name has the first alone, or he would be somebody in another domain.
+func userKeys(to smtp.Mailbox) []string {
+	user, keys := to.User(), []string(nil)
+	if to.Domain != "" {
+		keys = append(keys, user+"@"+to.Domain)
+	}
+	if !strings.Contains(user, "@") {
+		keys = append(keys, user)
+	}
+	return keys
+}
+
+// LookupUser searches local_users for an address, or for a user in any domain, and lists
+// the keys that were tried, up to the one that was found. The error says that there is no
+// such table; lookups that fail are in the answers.
+func (e *Engine) LookupUser(ctx context.Context, address string) ([]policy.Answer, error) {
+	s := e.current.Load()
+	if s.users == nil {
+		return nil, errors.New("no local_users table: [relay] does not name one")
+	}
+	to := smtp.ParseMailbox(smtp.ParsePath(address).Text(), smtp.Syntax{NoUUCP: true, NoPercentHack: true})
+	users := s.users.asked()
+	var answers []policy.Answer
+	for _, key := range userKeys(to) {
+		entry, found, err := users.Lookup(ctx, key)
+		answers = append(answers, policy.Answer{Table: "local_users", Key: key, Found: found, Value: entry.Value, Source: entry.Source, Err: err})
+		if found || err != nil {
+			break
+		}
+	}
+	return answers, nil
 }

@@ -36,6 +36,7 @@ func TestLocalRecipient(t *testing.T) {
 		{taken, true, "Postmaster@mx.example.com", ""},
 		{taken, true, "ann@mx.example.com", "550 5.1.1 User unknown"},
 		{taken, true, "nobody@example.com", "550 5.1.1 User unknown"},
+		{taken, true, `"ann@example.com"@mx.example.com`, "550 5.1.1 User unknown"},
 		{taken, true, "+joe@example.com", "550 5.1.1 User unknown"},
 		{taken, true, "nobody@elsewhere.example", ""},
 	} {

@@ -31,6 +31,21 @@ func TestForwardPath(t *testing.T) {
 	}
 }
 
+func TestValidDomain(t *testing.T) {
+	for domain, want := range map[string]bool{
+		"example.com": true, "a_b.example-1.com": true, "localhost": true, "[192.0.2.1]": true, "[IPv6:2001:db8::1]": true,
+		"bücher.example": true, "例え.テスト": true, "l·l.example": true, "xn--bcher-kva.example": true,
+		"": false, ".": false, ".a": false, "a.": false, "a..b": false, "[]": false, "[192.0.2.1]x": false, "[a b]": false, "[a>b]": false, "[192.0.2.1": false,
+		"a b.example": false, "a\tb": false, `"a".example`: false, `"a> "b.example`: false, `a\b`: false, "a%b": false, "a!b": false, "a@b": false,
+		"a,b": false, "a;b": false, "a:b": false, "a/b": true, "a(b)": false, "a<b>": false, "a^b": false, "a+b": true, "a]b": false, "a\x7fb": false,
+		"far。example": false, "far．example": false, "far＠example": false, "far％example": false, "far／example": false, "a\xffb": false, "a\u0085b": false,
+	} {
+		if got := ValidDomain(domain); got != want {
+			t.Errorf("%q: %v, want %v", domain, got, want)
+		}
+	}
+}
+
 func TestUser(t *testing.T) {
 	for local, want := range map[string]string{
 		"joe": "joe", "joe+lists": "joe", "joe+a+b": "joe", `"joe+a b"`: "joe", `"j\"oe"`: `j"oe`, "+joe": "+joe", `""`: "", "joe+": "joe",

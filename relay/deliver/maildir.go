@@ -76,6 +76,8 @@ func (d *Maildir) deliver(ctx context.Context, m Message, env *spool.Envelope, t
 	switch {
 	case errors.Is(err, errLoneCRLF):
 		return Result{Outcome: Failed, Status: statusBadContent, Reply: err.Error(), Relay: d.String()}
+	case errors.Is(err, spool.ErrDamaged):
+		return Result{Outcome: Failed, Status: statusBadContent, Reply: spool.ErrDamaged.Error(), Relay: d.String()}
 	case err != nil:
 		return Result{Status: statusMailbox, Reply: cut("cannot write into the maildir: " + cause(err)), Relay: d.String()}
 	}

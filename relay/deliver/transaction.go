@@ -96,8 +96,11 @@ func (c *conn) fits(t *transaction, body io.ReadSeeker, b *buffers) *problem {
 }
 
 func spoolProblem(err error) *problem {
-	if errors.Is(err, errLoneCRLF) {
+	switch {
+	case errors.Is(err, errLoneCRLF):
 		return &problem{outcome: Failed, status: statusBadContent, text: err.Error()}
+	case errors.Is(err, spool.ErrDamaged):
+		return &problem{outcome: Failed, status: statusBadContent, text: spool.ErrDamaged.Error()}
 	}
 	return &problem{status: statusLocal, text: "cannot read the message: " + cause(err)}
 }

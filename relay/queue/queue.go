@@ -130,12 +130,18 @@ func New(config Config) *Queue {
 	}
 	q := &Queue{config: config, wake: make(chan struct{}, 1), lanes: map[Route]*lane{}}
 	q.deliver, q.giveUp = context.WithCancel(context.Background())
+	now := time.Now()
 	for _, m := range config.Spool.Messages() {
 		if m.Held() {
 			q.held.Add(1)
 			continue
 		}
-		q.later = append(q.later, &entry{m: m, next: m.NextTry()})
+		// No later than if it had been tried just now: the clock may have been put back.
+		var wait time.Duration
+		if next := m.NextTry(); !next.IsZero() {
+			wait = min(next.Sub(now), config.Schedule(max(1, m.Attempts())))
+		}
+		q.later = append(q.later, &entry{m: m, next: now.Add(wait)})
 	}
 	heap.Init(&q.later)
 	return q

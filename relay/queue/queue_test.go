@@ -176,7 +176,8 @@ func TestRestart(t *testing.T) {
 	s := openSpool(t, dir)
 	commit(t, s, spool.Envelope{}, "bob@example.net")
 	x := &counting{does: func(context.Context, string, []int) []deliver.Result { return []deliver.Result{{Reply: "450 later"}} }}
-	_, stop := run(t, Config{Spool: s, Route: one(x), Schedule: func(int) time.Duration { return 300 * time.Millisecond }})
+	schedule := func(int) time.Duration { return 300 * time.Millisecond }
+	_, stop := run(t, Config{Spool: s, Route: one(x), Schedule: schedule})
 	eventually(t, "an attempt", func() bool { return s.Messages()[0].Attempts() == 1 })
 	stop()
 	s.Close()
@@ -186,7 +187,7 @@ func TestRestart(t *testing.T) {
 	p := &peer{}
 	p.start(t, "127.0.0.1:0")
 	var at time.Time
-	q, _ := run(t, Config{Spool: s, Route: one(smtpTo(t, p.addr)), Observe: func(a Attempt) {
+	q, _ := run(t, Config{Spool: s, Route: one(smtpTo(t, p.addr)), Schedule: schedule, Observe: func(a Attempt) {
 		if at = time.Now(); a.Number != 2 || a.Outcome != deliver.Delivered {
 			t.Errorf("%+v", a)
 		}

@@ -65,8 +65,7 @@ func (q *Queue) dispatch(e *entry) {
 		return
 	}
 	if err != nil {
-		q.config.Log.Error("cannot read an envelope", "queue", e.m.ID(), "error", err)
-		q.defers(e, time.Now().Add(q.config.Schedule(e.m.Attempts()+1)))
+		q.unreadable(e, err)
 		return
 	}
 	if env.Hold != "" {
@@ -86,6 +85,18 @@ func (q *Queue) dispatch(e *entry) {
 	if end {
 		q.unrouted(r, &env, lost)
 	}
+}
+
+// unreadable has a message wait whose envelope cannot be read just now. One that is
+// damaged is held: nothing can be written down of it, but the spool knows.
+func (q *Queue) unreadable(e *entry, err error) {
+	if errors.Is(err, spool.ErrDamaged) {
+		q.held.Add(1)
+		q.config.Log.Error("message is held", "queue", e.m.ID(), "reason", "the envelope cannot be read: "+err.Error())
+		return
+	}
+	q.config.Log.Error("cannot read an envelope", "queue", e.m.ID(), "error", err)
+	q.defers(e, time.Now().Add(q.config.Schedule(e.m.Attempts()+1)))
 }
 
 // unroutable is a recipient whose route could not be found.
@@ -321,7 +332,12 @@ func (q *Queue) finish(e *entry, n *note) {
 // write writes down a note. What cannot be written is tried again later, before anything
 // else is done for the message.
 func (q *Queue) write(e *entry, n *note) bool {
-	if err := n.write(e.m); err != nil {
+	err := n.write(e.m)
+	if errors.Is(err, spool.ErrDamaged) {
+		q.unreadable(e, err)
+		return false
+	}
+	if err != nil {
 		wait := q.config.Schedule(e.m.Attempts() + 1)
 		q.config.Log.Error("cannot write down what became of a message", "queue", e.m.ID(), "error", err, "again", wait.Round(time.Second))
 		e.owed = n

@@ -255,6 +255,14 @@ func TestThrottled(t *testing.T) {
 	}
 }
 
+func TestWrongRealm(t *testing.T) {
+	c := accepting(t).listen(&Rules{Auth: logins(t)}).greeted()
+	login := logintest.Client{Mechanism: "DIGEST-MD5", User: "joe", Password: joesPassword, Host: "mx.example.com", Realm: "other.example"}
+	if code, text, err := login.Login(c.ask); code != 535 {
+		t.Errorf("%d %s (%v)", code, text, err)
+	}
+}
+
 func TestSenderBinding(t *testing.T) {
 	f := accepting(t).listen(&Rules{Auth: logins(t), SenderOf: func(user, sender string) bool {
 		return user == "joe" && (sender == "" || sender == "joe@office.example")

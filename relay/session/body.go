@@ -3,6 +3,7 @@ package session
 import (
 	"errors"
 	"strconv"
+	"time"
 
 	"gatepost/internal/smtp"
 	"gatepost/relay/spool"
@@ -14,6 +15,7 @@ type body struct {
 	header header
 	limits *Limits
 
+	began time.Time
 	out   Writer
 	err   error // of out
 	size  int64 // bytes of the message
@@ -23,7 +25,7 @@ type body struct {
 
 // newBody begins a message that ends with a dot, or (BDAT) without.
 func newBody(out Writer, l *Limits, dots, normalize, drop bool) *body {
-	b := &body{out: out, limits: l, drop: drop}
+	b := &body{began: time.Now(), out: out, limits: l, drop: drop}
 	b.header.write = b.store
 	b.scanner = scanner{dots: dots, normalize: normalize, maxLine: l.TextLine, write: b.add}
 	return b

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"crypto/tls"
 	"encoding/asn1"
 	"encoding/pem"
 	"os/exec"
@@ -117,4 +118,32 @@ func FuzzCertName(f *testing.F) {
 			t.Fatalf("%x is %q", der, name)
 		}
 	})
+}
+
+// TestCipherNames holds the names of cipher suites against OpenSSL's, of those that it
+// still has.
+func TestCipherNames(t *testing.T) {
+	out, err := exec.Command("openssl", "ciphers", "-stdname", "ALL:COMPLEMENTOFALL:@SECLEVEL=0").Output()
+	if err != nil {
+		t.Skip("no openssl")
+	}
+	known := map[string]string{}
+	for line := range strings.Lines(string(out)) {
+		if words := strings.Fields(line); len(words) > 3 {
+			known[words[0]] = words[2]
+		}
+	}
+	found := 0
+	for id, name := range opensslCiphers {
+		switch theirs := known[tls.CipherSuiteName(id)]; theirs {
+		case "":
+		case name:
+			found++
+		default:
+			t.Errorf("%s is %s, OpenSSL has %s", tls.CipherSuiteName(id), name, theirs)
+		}
+	}
+	if found < 10 {
+		t.Errorf("only %d are known to OpenSSL", found)
+	}
 }

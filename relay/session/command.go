@@ -66,9 +66,12 @@ func parseCommand(line []byte) (v verb, arg string) {
 	return foreignBytes(word), string(rest)
 }
 
+// isTLS knows the beginning of a TLS record with a ClientHello.
+func isTLS(b []byte) bool { return bytes.HasPrefix(b, []byte{0x16, 0x03}) }
+
 // foreignBytes knows the beginnings of TLS and SSH.
 func foreignBytes(word []byte) verb {
-	if bytes.HasPrefix(word, []byte{0x16, 0x03}) || bytes.HasPrefix(word, []byte("SSH-")) {
+	if isTLS(word) || bytes.HasPrefix(word, []byte("SSH-")) {
 		return verbForeign
 	}
 	return verbUnknown

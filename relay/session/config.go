@@ -97,7 +97,7 @@ type Config struct {
 	Proxies func(peer netip.Addr) bool
 
 	// Xclient, if set, tells whether a peer may say by XCLIENT who the client is. It
-	// is asked about the peer itself, not the client that a proxy told of.
+	// is asked about the peer itself. A proxy's clients may not, whatever it says.
 	Xclient func(peer netip.Addr) bool
 
 	Log *slog.Logger // nil: nothing is logged
@@ -116,6 +116,7 @@ type Limits struct {
 	MessageSize  int64 // bytes in a message
 	Hops         int   // Received fields in a message
 	Recipients   int   // in one message
+	RcptMemory   int64 // bytes of recipients of all sessions; beyond it a message has room for 100
 	Transactions int   // MAIL commands of a session that were let pass
 	Commands     int   // of a session
 	Errors       int   // commands that are wrong, until a message has been taken
@@ -139,6 +140,7 @@ const (
 	DefaultMessageSize    = 50 << 20
 	DefaultHops           = 25 // sendmail's MaxHopCount
 	DefaultRecipients     = 1000
+	DefaultRcptMemory     = 16 << 20
 	DefaultTransactions   = 1000
 	DefaultCommands       = 100_000
 	DefaultErrors         = 20
@@ -174,6 +176,7 @@ func (l *Limits) setDefaults() {
 	orElse(&l.MessageSize, DefaultMessageSize)
 	orElse(&l.Hops, DefaultHops)
 	orElse(&l.Recipients, DefaultRecipients)
+	orElse(&l.RcptMemory, DefaultRcptMemory)
 	orElse(&l.Transactions, DefaultTransactions)
 	orElse(&l.Commands, DefaultCommands)
 	orElse(&l.Errors, DefaultErrors)

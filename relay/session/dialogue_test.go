@@ -174,12 +174,12 @@ func TestDialogues(t *testing.T) {
 			C: BDAT 0
 			C: RCPT TO:<u@local.example>
 			C: DATA
-			C: BDAT x
 			S: 250 2.1.0 ~
 			S: 250 2.1.5 ~
 			S: 250 2.0.0 Chunk accepted
 			S: 503 5.5.1 BDAT in progress
 			S: 503 5.5.1 BDAT in progress
+			C: BDAT x
 			S: 501 5.5.4 BDAT requires a size, closing connection
 			S: EOF`},
 		{"a web browser", `

@@ -78,8 +78,9 @@ func (c *tape) SetWriteDeadline(time.Time) error {
 
 // heap is a spool in memory.
 type heap struct {
-	done []string
-	open int
+	done  []string
+	paths []string // of the envelopes
+	open  int
 }
 
 type heapWriter struct {
@@ -91,6 +92,10 @@ type heapWriter struct {
 func (h *heap) Create(e spool.Envelope) (Writer, error) {
 	if len(e.Recipients) == 0 {
 		return nil, fmt.Errorf("an envelope without recipients")
+	}
+	h.paths = append(h.paths, e.Sender)
+	for _, r := range e.Recipients {
+		h.paths = append(h.paths, r.Address)
 	}
 	h.open++
 	return &heapWriter{heap: h}, nil
@@ -111,13 +116,19 @@ func (w *heapWriter) Commit(context.Context) (*spool.Message, error) {
 
 var replyForm = regexp.MustCompile(`^[2345]\d\d[ -][^\x00-\x08\x0a-\x1f\x7f]*$`)
 
+// sendable is what can be sent on (RFC 5321, 4.1.2; RFC 6531, 3.3): a dot-string or one
+// quoted string, and a domain or an address literal. The null sender can, and one without
+// a domain.
+var sendable = regexp.MustCompile("^$|^([a-zA-Z0-9!#$%&'*+/=?^_`{|}~.\\x80-\\x{10ffff}-]+" + `|"([^"\\\x00-\x1f\x7f]|\\["\\])*")(@([a-zA-Z0-9_.\x80-\x{10ffff}-]+|\[[a-zA-Z0-9.:-]+\]))?$`)
+
 // FuzzSession plays whole sessions: nothing panics, each reply has its form, and
-// what is stored has no bare CR, LF or NUL.
+// what is stored has no bare CR, LF or NUL, and addresses in the plainest form.
 func FuzzSession(f *testing.F) {
 	const begin = "EHLO x\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\n"
 	for _, s := range []string{
 		begin + "DATA\r\nA: b\r\n\r\n..x\r\n.\r\nQUIT\r\n", begin + "BDAT 5\r\nabc\r\nBDAT 3 LAST\r\nx\r\nNOOP\r\n",
 		begin + "DATA\r\n\n.\n\r.\r\r\n.\r\nRSET\r\n", "XCLIENT ADDR=192.0.2.1 NAME=a\r\n" + begin + "DATA\r\n.\r\n",
+		"MAIL FROM:<a\\\"\\> \\\"x@b>\r\nRCPT TO:<c@\"x> \"d>\r\nRCPT TO:<c d@e>\r\nBDAT 0 LAST\r\n",
 		"GET / HTTP/1.0\r\n", "NOOP\nNOOP\r\n", "VRFY x\r\nEXPN x\r\nHELP\r\nHELO\r\nHELO (\r\n", begin + "DATA\r\nvery long line that is longer than it may be\r\n.\r\n",
 	} {
 		f.Add([]byte(s), 1000, false)
@@ -145,6 +156,11 @@ func FuzzSession(f *testing.F) {
 		for line := range strings.SplitSeq(strings.TrimSuffix(conn.out.String(), "\r\n"), "\r\n") {
 			if !replyForm.MatchString(line) {
 				t.Fatalf("%q got the reply %q", input, line)
+			}
+		}
+		for _, path := range h.paths {
+			if !sendable.MatchString(path) {
+				t.Fatalf("%q stored the address %q", input, path)
 			}
 		}
 		for _, text := range h.done {

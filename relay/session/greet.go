@@ -119,7 +119,7 @@ func (s *session) waitPause() bool {
 		pause = s.policy.GreetPause(ctx, &s.facts)
 		done()
 	}
-	s.early = s.wire.early()
+	s.early = s.wire.waits()
 	if pause > 0 && !s.early {
 		err := s.wire.rest(time.Now().Add(pause), s.server.doors.Draining)
 		if err != nil && !timedOut(err) {

@@ -75,8 +75,12 @@ func (s *session) keywords(greeting string) []string {
 
 // offers adds what the listener's rules have to be announced now.
 func (s *session) offers(words []string) []string {
-	if !s.secure.on() && s.rules.certified() {
-		words = append(words, "STARTTLS")
+	if s.rules.TLS != nil && !s.secure.on() {
+		if err := s.rules.certificate(); err == nil {
+			words = append(words, "STARTTLS")
+		} else {
+			s.server.said.Complain("smtp: STARTTLS is not announced", "listener", s.rules.Name, "error", err)
+		}
 	}
 	if mechanisms := s.mechanisms(); len(mechanisms) > 0 {
 		words = append(words, "AUTH "+strings.Join(mechanisms, " "))
@@ -134,9 +138,6 @@ func (s *session) sender(from smtp.Path, p params) {
 	case !p.utf8 && !ascii(from.Raw()):
 		s.refuseFor(needsUTF8(), from.Raw())
 		return
-	case !s.ownSender(from):
-		s.refuseFor(smtp.MustReply(553, "5.7.1", "Sender address rejected: not owned by user"), from.Raw())
-		return
 	}
 	s.facts.Mail = policy.Mail{Sender: from}
 	out := s.ask(policy.StageMail)
@@ -145,20 +146,44 @@ func (s *session) sender(from smtp.Path, p params) {
 		s.refuseFor(out.Refuse, from.Raw())
 		return
 	}
+	path, refuse := reversePath(from)
+	if !refuse.IsZero() {
+		s.facts.Mail = policy.Mail{}
+		s.refuseFor(refuse, from.Raw())
+		return
+	}
+	if !s.ownSender(path) {
+		s.facts.Mail = policy.Mail{}
+		s.refuseFor(smtp.MustReply(553, "5.7.1", "Sender address rejected: not owned by user"), from.Raw())
+		return
+	}
 	if q := s.rules.Quota; q != nil && !q.take(s.facts.Conn.Addr, time.Now()) {
 		s.facts.Mail = policy.Mail{}
 		s.refuseFor(smtp.MustReply(452, "4.7.1", "Too many messages from your address, please try again later"), "")
 		return
 	}
 	s.transactions++
-	s.tx = transaction{open: true, params: p, sender: from, result: out, quota: s.rules.Quota != nil}
+	s.tx = transaction{open: true, params: p, sender: from, reverse: path, quota: s.rules.Quota != nil, result: out}
 	s.say(250, "2.1.0", echo(from.Raw())+"... Sender ok")
 }
 
 // ownSender tells whether the user who has logged in may send as sender.
-func (s *session) ownSender(sender smtp.Path) bool {
+func (s *session) ownSender(sender string) bool {
 	user := s.facts.Auth.Authen
-	return s.rules.SenderOf == nil || user == "" || s.rules.SenderOf(user, sender.Address())
+	return s.rules.SenderOf == nil || user == "" || s.rules.SenderOf(user, sender)
+}
+
+// reversePath is how a sender is sent on, which is what he means in the form of RFC 5321:
+// the policy lets forms pass in which the next host could see the end of the address, and
+// parameters behind it. What has no such form is refused.
+func reversePath(from smtp.Path) (string, smtp.Reply) {
+	text := from.Address()
+	if text == "" {
+		return "", smtp.Reply{}
+	}
+	m := smtp.ParseMailbox(text, smtp.Syntax{NoUUCP: true, NoPercentHack: true})
+	m.Domain = strings.TrimSuffix(m.Domain, ".") // so it is for sendmail
+	return m.ForwardPath(), m.Unsendable()
 }
 
 // refuseFor refuses a sender or recipient by policy. Refusals for good are counted.
@@ -187,7 +212,7 @@ func (s *session) rcpt(arg string) {
 	case !ok:
 		s.wrong(501, "5.5.2", `Syntax error in parameters scanning "`+echo(arg)+`"`)
 		return
-	case len(s.tx.rcpts) >= s.server.cfg.Limits.Recipients:
+	case s.manyRecipients():
 		s.say(452, "4.5.3", "Too many recipients")
 		return
 	}
@@ -210,33 +235,58 @@ func (s *session) recipient(to smtp.Path) {
 		s.refuseFor(needsUTF8(), to.Raw())
 		return
 	}
-	s.facts.Rcpt = policy.Rcpt{Recipient: to}
-	out := s.ask(policy.StageRcpt)
-	s.facts.Rcpt = policy.Rcpt{}
+	out := s.judgeRecipient(to)
 	refuse := out.Refuse
 	if refuse.IsZero() {
-		refuse = s.askAddress(out.Recipient)
+		if refuse = s.askAddress(out.Recipient); !refuse.IsZero() {
+			s.server.log.Info("smtp: recipient refused, though the policy accepts", "client", s.facts.Conn.Addr,
+				"sender", s.tx.sender.Raw(), "recipient", to.Raw(), "reply", refuse.String())
+		}
 	}
 	if !refuse.IsZero() {
 		s.refuseFor(refuse, to.Raw())
 		return
 	}
 	s.tx.result.Merge(out)
-	s.tx.add(out.Recipient.ForwardPath())
+	s.add(out.Recipient.ForwardPath())
 	s.say(250, "2.1.5", echo(to.Raw())+"... Recipient ok")
+}
+
+// judgeRecipient asks the policy. Where the local part has quotes or backslashes it asks
+// about the address that is sent on too: for the tables j\oe is not joe, for the next host
+// it is.
+func (s *session) judgeRecipient(to smtp.Path) front.Outcome {
+	out := s.askRecipient(to)
+	if !out.Refuse.IsZero() || !strings.ContainsAny(out.Recipient.Local, `\"`) {
+		return out
+	}
+	path := out.Recipient.ForwardPath()
+	if path == to.Text() {
+		return out
+	}
+	sent := s.askRecipient(smtp.ParsePath("<" + path + ">"))
+	if sent.Refuse.IsZero() && sent.Recipient.ForwardPath() != path {
+		sent.Refuse = smtp.MustReply(553, "5.1.3", "Invalid route address")
+	}
+	out.Refuse = sent.Refuse
+	out.Merge(sent)
+	return out
+}
+
+func (s *session) askRecipient(to smtp.Path) front.Outcome {
+	s.facts.Rcpt = policy.Rcpt{Recipient: to}
+	defer func() { s.facts.Rcpt = policy.Rcpt{} }()
+	return s.ask(policy.StageRcpt)
 }
 
 // askAddress asks about the address that the policy understood, which is the one that
 // the message goes to: whether it can be sent on, and whether a local one exists.
 func (s *session) askAddress(to smtp.Mailbox) smtp.Reply {
-	path := to.ForwardPath()
-	switch {
-	case to.Domain == "" || to.Local == "":
+	if to.Domain == "" || to.Local == "" {
 		return front.InternalFault() // a policy that accepts must have understood it
-	case len(path) > smtp.MaxPath:
-		return smtp.MustReply(553, "5.1.1", "Address too long")
-	case smtp.IndexUnquoted(path, " <>,;\t") >= 0:
-		return smtp.MustReply(553, "5.1.2", "Invalid host name")
+	}
+	if r := to.Unsendable(); !r.IsZero() {
+		return r
 	}
 	local := s.server.cfg.LocalRecipient
 	if local == nil {
@@ -247,12 +297,29 @@ func (s *session) askAddress(to smtp.Mailbox) smtp.Reply {
 	return local(ctx, to)
 }
 
+// Every message has room for so many recipients (RFC 5321, 4.5.3.1.8).
+const recipientsAtLeast = 100
+
+// rcptCost is about what a recipient takes in memory besides its address, in bytes.
+const rcptCost = 64
+
+// manyRecipients tells whether there is no room for one more: the client sends the
+// message to the others later (RFC 5321, 4.5.3.1.10).
+func (s *session) manyRecipients() bool {
+	l, n := &s.server.cfg.Limits, len(s.tx.rcpts)
+	return n >= l.Recipients || n >= recipientsAtLeast && s.server.rcptMemory.Load() >= l.RcptMemory
+}
+
 // add adds a recipient, once.
-func (t *transaction) add(address string) {
+func (s *session) add(address string) {
+	t := &s.tx
 	for i := range t.rcpts {
 		if t.rcpts[i].Address == address {
 			return
 		}
 	}
 	t.rcpts = append(t.rcpts, spool.Recipient{Address: address})
+	cost := rcptCost + int64(len(address))
+	t.cost += cost
+	s.server.rcptMemory.Add(cost)
 }

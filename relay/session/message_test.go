@@ -190,6 +190,9 @@ func TestLocalRecipientAndQueued(t *testing.T) {
 	c := f.greeted()
 	c.say("MAIL FROM:<a@b>", "250 ")
 	c.say("RCPT TO:<gone@local.example>", "550 5.1.1 <gone@local.example>... User unknown")
+	if log := f.log.String(); !strings.Contains(log, "recipient=<gone@local.example> reply=\"550 5.1.1 User unknown\"") {
+		t.Errorf("the log has no refusal:\n%s", log)
+	}
 	c.say("RCPT TO:<u@local.example>", "250 ")
 	c.say("DATA", "354 ")
 	c.say("A: b\r\n.", "250 ")

@@ -164,6 +164,19 @@ func TestProxyIsForProxies(t *testing.T) {
 	c.say("PROXY TCP4 192.0.2.1 192.0.2.2 1 25", "500 5.5.1 Command unrecognized")
 }
 
+// TestXclientIsNotForClientsOfAProxy: the networks of proxies and of filters may overlap.
+func TestXclientIsNotForClientsOfAProxy(t *testing.T) {
+	f := accepting(t, func(c *Config) { c.Proxies, c.Xclient = isLocal, isLocal })
+	c := f.dial()
+	c.send("PROXY TCP4 203.0.113.9 192.0.2.2 1 25\r\n")
+	c.expect("220 mx.example.com ESMTP Gatepost")
+	c.send("EHLO x\r\n")
+	if r := c.reply(); strings.Contains(r, "XCLIENT") {
+		t.Errorf("EHLO: %q", r)
+	}
+	c.say("XCLIENT ADDR=127.0.0.1", "550 5.7.0 Insufficient authorization")
+}
+
 func TestClientsOfAProxyAreCounted(t *testing.T) {
 	f := accepting(t, func(c *Config) { c.Proxies, c.Limits.ConnsPerClient = isLocal, 1 })
 	header := "PROXY TCP4 192.0.2.1 192.0.2.2 1 25\r\n"

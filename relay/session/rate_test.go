@@ -41,6 +41,7 @@ func TestLeastRate(t *testing.T) {
 	}{
 		{"DATA, slow", "DATA\r\n", "x\r\n", time.Second, time.Minute},
 		{"BDAT, slow", "BDAT 1000000 LAST\r\n", "x\r\n", time.Second, time.Minute},
+		{"BDAT, in small chunks", "", "BDAT 1\r\nx", 2 * time.Second, time.Minute},
 		{"DATA, just fast enough", "DATA\r\n", strings.Repeat("x", 254) + "\r\n", time.Second, 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -33,18 +33,20 @@ func (s *session) data(arg string) {
 	switch {
 	case !r.IsZero():
 		s.errors++
-		s.refuse(r, "")
+		s.refuseData(r)
 		return
 	case arg != "":
-		s.wrong(501, "5.5.4", "DATA takes no argument")
+		s.errors++
+		s.refuseData(smtp.MustReply(501, "5.5.4", "DATA takes no argument"))
 		return
 	case s.tx.body != nil:
-		s.wrong(503, "5.5.1", "BDAT in progress")
+		s.errors++
+		s.refuseData(smtp.MustReply(503, "5.5.1", "BDAT in progress"))
 		return
 	}
 	if r := s.create(true); !r.IsZero() {
 		s.endTransaction()
-		s.refuse(r, "")
+		s.refuseData(r)
 		return
 	}
 	s.say(354, "", `Enter mail, end with "." on a line by itself`)
@@ -55,13 +57,23 @@ func (s *session) data(arg string) {
 	s.complete()
 }
 
+// refuseData refuses DATA. A client that has not waited for this (RFC 2920, 3.1) is sending
+// its message, and what another has written in there must not be taken for commands.
+func (s *session) refuseData(r smtp.Reply) {
+	s.refuse(r, "")
+	if s.wire.waits() {
+		s.server.said.Complain("smtp: connection closed: more came after a DATA that is refused", "client", s.facts.Conn.Addr)
+		s.over, s.linger = true, true
+	}
+}
+
 // create begins the message in the spool.
 func (s *session) create(dots bool) smtp.Reply {
 	s.tx.result = s.verdict()
 	now := time.Now()
 	c := &s.facts.Conn
 	w, err := s.server.cfg.Spool.Create(spool.Envelope{
-		Arrived: now, Sender: s.tx.sender.Address(), EightBit: s.tx.eightBit, UTF8: s.tx.utf8,
+		Arrived: now, Sender: s.tx.reverse, EightBit: s.tx.eightBit, UTF8: s.tx.utf8,
 		Recipients: s.tx.rcpts, Hold: s.tx.result.Quarantine,
 		Client: spool.Client{Addr: c.Addr, Name: c.Name, Helo: s.facts.Helo.Name, Auth: s.facts.Auth.Authen},
 	})
@@ -88,6 +100,9 @@ func (s *session) verdict() front.Outcome {
 func (s *session) receive(b *body, n int64) error {
 	l := &s.server.cfg.Limits
 	start, got := time.Now(), int64(0)
+	if b != nil { // with chunks before this one
+		start, got = b.began, b.taken
+	}
 	for n != 0 {
 		now := time.Now()
 		by := now.Add(l.Text)

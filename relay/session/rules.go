@@ -12,6 +12,8 @@ import (
 	"gatepost/relay/sasl"
 )
 
+var errNoCertificate = errors.New("no certificate")
+
 // Rules are those of one listener. The zero Rules are an MTA's that knows no TLS
 // and no AUTH. What counts and bounds clients is common to all listeners of a
 // Server.
@@ -50,8 +52,8 @@ type Rules struct {
 	Quota *Quota // nil: none
 
 	// SenderOf, if set, tells whether a user who has logged in may send as sender,
-	// which is the address of MAIL without <> and source route, "" for the null one.
-	// It must not block.
+	// which is the address in the form in which it is sent on, "" for the null one. It
+	// must not block.
 	SenderOf func(user, sender string) bool
 }
 
@@ -110,7 +112,7 @@ func choose(all []tls.Certificate, h *tls.ClientHelloInfo) (*tls.Certificate, er
 		}
 	}
 	if len(all) == 0 {
-		return nil, errors.New("no certificate")
+		return nil, errNoCertificate
 	}
 	return &all[0], nil
 }
@@ -126,16 +128,20 @@ func validForced(sender string) bool {
 		return true
 	}
 	p := smtp.ParsePath("<" + sender + ">")
-	return p.Fault().IsZero() && p.Address() == sender && plain(sender, false) && strings.Contains(sender, "@")
+	path, refuse := reversePath(p)
+	return p.Fault().IsZero() && refuse.IsZero() && path == sender && plain(sender, false) && strings.Contains(sender, "@")
 }
 
-// certified tells whether there is a certificate to offer TLS with.
-func (r *Rules) certified() bool {
+// certificate tells why there is no certificate to offer TLS with; nil: there is one.
+func (r *Rules) certificate() error {
 	if r.TLS == nil {
-		return false
+		return errNoCertificate
 	}
 	cert, err := r.TLS.GetCertificate(&tls.ClientHelloInfo{})
-	return cert != nil && err == nil
+	if cert == nil && err == nil {
+		return errNoCertificate
+	}
+	return err
 }
 
 // fence turns a client away that this listener is not for; false if the session is

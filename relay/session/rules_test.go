@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"io"
 	"net"
 	"net/netip"
@@ -10,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"gatepost/internal/certtest"
 	"gatepost/policy"
 )
 
@@ -151,5 +153,52 @@ func TestTurnedAwayFromImplicitTLS(t *testing.T) {
 	f.dialTLS(site.client()).expect("220 mx.example.com ESMTP Gatepost")
 	if got, _ := io.ReadAll(f.dial().conn); len(got) > 0 {
 		t.Errorf("turned away with %q", got)
+	}
+}
+
+// What comes behind a DATA that is refused is found within TLS too, in a record of its
+// own that is there already.
+func TestRefusedDataWithinTLS(t *testing.T) {
+	site := newSite(t)
+	f := accepting(t).listen(&Rules{Implicit: true, TLS: site.server()})
+	c := f.dial()
+	held := &holding{Conn: c.conn, free: 2}
+	c.conn = held
+	c.upgrade(site.client())
+	c.expect("220 mx.example.com ESMTP Gatepost")
+	c.send("DATA\r\n")
+	c.send("MAIL FROM:<forged@sender.example>\r\n")
+	held.release(t)
+	c.expect("503 5.0.0 Need MAIL command")
+	c.expect("EOF")
+}
+
+// A client that resumes TLS is the one whose certificate it was, and that is judged anew.
+func TestResumedTLS(t *testing.T) {
+	site := newSite(t)
+	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+		seen, believed := make(chan policy.TLS, 1), site.ca.Pool()
+		f := start(t, script{verdict: func(at policy.Stage, f *policy.Facts) policy.Verdict {
+			if at == policy.StageMail {
+				seen <- f.TLS
+			}
+			return accept
+		}}).listen(&Rules{TLS: site.server(), Implicit: true, ClientCAs: func() *x509.CertPool { return believed }})
+		config := site.client(site.ca.Issue(certtest.Name(t, "/CN=x"), nil))
+		config.ClientSessionCache, config.MaxVersion = tls.NewLRUClientSessionCache(1), version
+		for i, want := range []string{"OK", "OK", "FAIL"} {
+			if i == 2 {
+				believed = x509.NewCertPool()
+			}
+			c := f.dial()
+			resumed := c.upgrade(config).DidResume
+			c.expect("220 mx.example.com ESMTP Gatepost")
+			c.say("MAIL FROM:<a@b>", "250 ")
+			if got := <-seen; got.Verify != want || got.CertSubject != "/CN=x" || resumed != (i > 0) {
+				t.Errorf("connection %d: resumed %v, %+v, want %s", i, resumed, got, want)
+			}
+			c.say("QUIT", "221 ")
+			c.expect("EOF")
+		}
 	}
 }

@@ -18,6 +18,7 @@ const handshakeWait = 30 * time.Second
 const (
 	verifyOK   = "OK"
 	verifyNo   = "NO"   // the client has none
+	verifyNot  = "NOT"  // it was not asked for one
 	verifyFail = "FAIL" // it is not good
 	verifyNone = "NONE" // there is no TLS
 )
@@ -80,7 +81,7 @@ func secureText(c *tls.ConnectionState) secure {
 	case strings.Contains(standard, "AES_256"), strings.Contains(standard, "CHACHA20"):
 		x.bits = 256
 	case strings.Contains(standard, "3DES"):
-		x.bits = 168
+		x.bits = 112 // what they are worth
 	default:
 		x.bits = 128
 	}
@@ -119,10 +120,10 @@ func (s *session) startTLS(arg string) {
 	case arg != "":
 		s.wrong(501, "5.5.2", "Syntax error (no parameters allowed)")
 		return
-	case !s.rules.certified():
+	case s.rules.certificate() != nil:
 		s.wrong(454, "4.3.3", "TLS not available")
 		return
-	case len(s.wire.buffered()) > 0 || inputWaits(s.wire.raw):
+	case s.wire.waits():
 		s.server.foreign.Add(1)
 		s.server.said.Complain("smtp: connection closed: commands behind STARTTLS", "client", s.facts.Conn.Addr)
 		s.say(554, "5.5.0", "Nothing may follow STARTTLS before its reply, closing connection")
@@ -149,7 +150,7 @@ func (s *session) handshake() bool {
 	state := c.ConnectionState()
 	s.secure = secureText(&state)
 	if s.rules.ClientCAs == nil {
-		s.facts.TLS = policy.TLS{Verify: verifyNo}
+		s.facts.TLS = policy.TLS{Verify: verifyNot}
 	} else {
 		s.facts.TLS = clientCert(&state, s.rules.ClientCAs())
 	}
@@ -197,9 +198,9 @@ func (w *wire) closeTLS() {
 	}
 }
 
-// early tells, without waiting, whether something has come.
-func (w *wire) early() bool {
-	if w.secured() { // TLS may have taken more than it has passed on
+// waits tells, without waiting, whether something has come that has not been used.
+func (w *wire) waits() bool {
+	if w.secured() && len(w.buffered()) == 0 { // TLS may have taken more than it has passed on
 		_ = w.raw.SetReadDeadline(past)
 		_ = w.read()
 	}

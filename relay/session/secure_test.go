@@ -49,13 +49,13 @@ func TestStartTLS(t *testing.T) {
 			all := f.spool.Messages()
 			text := f.read(all[len(all)-1])
 			want := " with ESMTPS id "
-			how := "\r\n\t(version=" + version.name + " cipher=" + version.cipher + " bits=" + version.bits + " verify=NO)\r\n\tfor <u@local.example>;\r\n\t"
+			how := "\r\n\t(version=" + version.name + " cipher=" + version.cipher + " bits=" + version.bits + " verify=NOT)\r\n\tfor <u@local.example>;\r\n\t"
 			if !strings.Contains(text, want) || !strings.Contains(text, how) {
 				t.Errorf("no %q and %q in %q", want, how, text)
 			}
 		})
 	}
-	if !strings.Contains(f.log.String(), "tls_version=TLSv1.3 cipher=TLS_AES_128_GCM_SHA256 verify=NO") {
+	if !strings.Contains(f.log.String(), "tls_version=TLSv1.3 cipher=TLS_AES_128_GCM_SHA256 verify=NOT") {
 		t.Errorf("log: %s", f.log)
 	}
 }
@@ -102,6 +102,9 @@ func TestNoTLSWithoutCertificate(t *testing.T) {
 		t.Errorf("announced without a certificate: %q", r)
 	}
 	c.say("STARTTLS", "454 4.3.3 TLS not available")
+	if !strings.Contains(f.log.String(), "STARTTLS is not announced") || !strings.Contains(f.log.String(), "the file is gone") {
+		t.Errorf("log: %s", f.log)
+	}
 	there.Store(true)
 	c.starttls(site.client())
 }
@@ -230,7 +233,7 @@ func TestEarlyTalkerWithinTLS(t *testing.T) {
 	site := newSite(t)
 	f := accepting(t).listen(&Rules{Implicit: true, TLS: site.server()})
 	c := f.dial()
-	held := &holding{Conn: c.conn}
+	held := &holding{Conn: c.conn, free: 1}
 	conn := tls.Client(held, site.client())
 	if err := conn.Handshake(); err != nil {
 		t.Fatal(err)
@@ -248,15 +251,29 @@ func TestEarlyTalkerWithinTLS(t *testing.T) {
 	}
 }
 
-// holding keeps back all that is written after the first piece.
+// A pause before the greeting ends in a read that found nothing, which TLS must bear.
+func TestGreetPauseWithinTLS(t *testing.T) {
+	site := newSite(t)
+	f := start(t, script{verdict: acceptAll, pause: 100 * time.Millisecond}).listen(&Rules{Implicit: true, TLS: site.server()})
+	c := f.dialTLS(site.client())
+	c.expect("220 mx.example.com ESMTP Gatepost")
+	c.say("EHLO x", "250-")
+	c.transaction()
+	c.say(".", "250 ")
+	early := f.dialTLS(site.client())
+	early.send("NOOP\r\n")
+	early.expect("554 mx.example.com ESMTP not accepting messages")
+}
+
+// holding keeps back all that is written after some pieces.
 type holding struct {
 	net.Conn
-	pieces int
-	held   []byte
+	free int
+	held []byte
 }
 
 func (c *holding) Write(p []byte) (int, error) {
-	if c.pieces++; c.pieces == 1 {
+	if c.free--; c.free >= 0 {
 		return c.Conn.Write(p)
 	}
 	c.held = append(c.held, p...)

@@ -51,6 +51,8 @@ type Server struct {
 	lender lender
 	places places
 
+	rcptMemory atomic.Int64 // of the recipients of messages in the making
+
 	crowded, early, foreign, fenced, secured, noTLS, logins, denied atomic.Uint64
 
 	messages, discarded, held, faulty, lost, slow, panics atomic.Uint64
@@ -129,7 +131,8 @@ func (s *Server) take(nc net.Conn, rules *Rules) {
 	peer := addrOf(nc.RemoteAddr())
 	c := &session{server: s, rules: rules, peer: peer}
 	c.proxy = s.cfg.Proxies != nil && peer.IsValid() && s.cfg.Proxies(peer)
-	c.trusted = s.cfg.Xclient != nil && peer.IsValid() && s.cfg.Xclient(peer)
+	// Behind a proxy is everybody.
+	c.trusted = !c.proxy && s.cfg.Xclient != nil && peer.IsValid() && s.cfg.Xclient(peer)
 	if !c.proxy && !c.sit(peer) {
 		s.turnAway(nc, rules, "421 4.7.0 "+s.cfg.HostName+" Too many connections from your address, please try again later")
 		return

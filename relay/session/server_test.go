@@ -37,6 +37,28 @@ func TestGreetPause(t *testing.T) {
 	}
 }
 
+// TestForeignProtocols: clients of another protocol are sent away at once.
+func TestForeignProtocols(t *testing.T) {
+	tls := "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + strings.Repeat("a", 40) // no line end
+	for _, text := range []string{tls, tls + "\n", tls + "\r\n", "GET / HTTP/1.1\r\nHost: x\r\n\r\n", "SSH-2.0-OpenSSH_9.6\r\n"} {
+		for _, pause := range []time.Duration{0, 50 * time.Millisecond} {
+			f := start(t, script{verdict: acceptAll, pause: pause})
+			c := f.dial()
+			if pause == 0 {
+				c.expect("220 mx.example.com ESMTP Gatepost")
+				c.send(text)
+			} else {
+				c.send(text)
+				c.expect("554 mx.example.com ESMTP not accepting messages")
+			}
+			c.expect("421 4.7.0 mx.example.com This is a mail server, closing connection")
+			if n := f.Stats().Foreign; n != 1 {
+				t.Errorf("%q: %d foreign connections, want 1", text, n)
+			}
+		}
+	}
+}
+
 func TestEarlyTalkerWithoutPause(t *testing.T) {
 	release := make(chan struct{})
 	f := start(t, script{verdict: func(at policy.Stage, _ *policy.Facts) policy.Verdict {

@@ -48,11 +48,13 @@ type session struct {
 type transaction struct {
 	open bool
 	params
-	sender smtp.Path
-	rcpts  []spool.Recipient
-	quota  bool // it counts against the listener's, until it has been taken
-	result front.Outcome
-	body   *body // BDAT has begun
+	sender  smtp.Path
+	reverse string // how it is sent on
+	rcpts   []spool.Recipient
+	cost    int64 // of rcpts, in memory
+	quota   bool  // it counts against the listener's, until it has been taken
+	result  front.Outcome
+	body    *body // BDAT has begun
 }
 
 // serve is the session from its beginning to its end.
@@ -126,12 +128,21 @@ func (s *session) step() {
 		s.failed(s.wire.bad)
 		return
 	}
+	if isTLS(s.wire.buffered()) {
+		s.foreign()
+		return
+	}
 	by := time.Now().Add(l.Command)
-	more := func() error {
+	more := func() (err error) {
 		if s.tx.open {
-			return s.wire.fill(by)
+			err = s.wire.fill(by)
+		} else {
+			err = s.wire.rest(by, s.server.doors.Draining)
 		}
-		return s.wire.rest(by, s.server.doors.Draining)
+		if err == nil && isTLS(s.wire.buffered()) {
+			err = errForeign // it may have no line end for long
+		}
+		return err
 	}
 	line, err := s.wire.line(l.CommandLine, s.mode == Normalize, more)
 	if err != nil {
@@ -172,6 +183,8 @@ func (s *session) failed(err error) {
 		s.over, s.linger = true, true
 	case errors.Is(err, errEndless):
 		s.closing("4.7.0", "Line too long, closing connection")
+	case errors.Is(err, errForeign):
+		s.foreign()
 	case errors.Is(err, errEnded):
 		s.closing("4.3.2", "Server shutting down, please try again later")
 	case errors.Is(err, errSlow), timedOut(err):
@@ -183,6 +196,14 @@ func (s *session) failed(err error) {
 		s.server.lost.Add(1)
 		s.server.log.Debug("smtp: connection lost", "client", s.facts.Conn.Addr, "error", err)
 	}
+}
+
+// foreign ends the session of a client that speaks another protocol.
+func (s *session) foreign() {
+	s.server.foreign.Add(1)
+	s.server.said.Complain("smtp: connection closed: another protocol", "client", s.facts.Conn.Addr)
+	s.closing("4.7.0", "This is a mail server, closing connection")
+	s.linger = false
 }
 
 // refused returns the refusal of the client, which holds for all that follows.
@@ -212,10 +233,7 @@ func (s *session) command(v verb, arg string) {
 	case verbBdat:
 		s.bdat(arg)
 	case verbForeign:
-		s.server.foreign.Add(1)
-		s.server.said.Complain("smtp: connection closed: another protocol", "client", s.facts.Conn.Addr)
-		s.closing("4.7.0", "This is a mail server, closing connection")
-		s.linger = false
+		s.foreign()
 	case verbUnknown:
 		s.wrong(500, "5.5.1", "Command unrecognized")
 	default:
@@ -269,6 +287,7 @@ func (s *session) endTransaction() {
 	if s.tx.quota {
 		s.rules.Quota.giveBack(s.facts.Conn.Addr)
 	}
+	s.server.rcptMemory.Add(-s.tx.cost)
 	s.tx = transaction{}
 	s.facts.Mail, s.facts.Rcpt = policy.Mail{}, policy.Rcpt{}
 }

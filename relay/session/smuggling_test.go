@@ -118,3 +118,35 @@ func TestBareCharactersInCommands(t *testing.T) {
 	c.expect("250 2.0.0 OK")
 	c.expect("250 2.1.0 <a@b>... Sender ok")
 }
+
+// TestRefusedDataIsNoCommands: a client that sends its message without waiting for the
+// answer to DATA has a message that is not taken, not one more by what stands in it.
+func TestRefusedDataIsNoCommands(t *testing.T) {
+	const hidden = "Subject: x\r\n\r\nRSET\r\nMAIL FROM:<boss@sender.example>\r\nRCPT TO:<u@local.example>\r\nDATA\r\nforged\r\n.\r\nQUIT\r\n"
+	for _, tt := range []struct{ name, begin, want string }{
+		{"no recipient", "MAIL FROM:<a@b>\r\nRCPT TO:<c@d@e>\r\nDATA\r\n", "503 5.0.0 Need RCPT (recipient)"},
+		{"no sender", "DATA\r\n", "503 5.0.0 Need MAIL command"},
+		{"argument", "MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA x\r\n", "501 5.5.4 DATA takes no argument"},
+		{"BDAT", "MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nBDAT 0\r\nDATA\r\n", "503 5.5.1 BDAT in progress"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			f := accepting(t)
+			c := f.greeted()
+			c.send(tt.begin + hidden)
+			last := ""
+			for r := c.next(); r != "EOF"; r = c.next() {
+				last = r
+			}
+			if last != tt.want || len(f.stored()) != 0 {
+				t.Errorf("the last reply is %q, want %q; %d messages are stored", last, tt.want, len(f.stored()))
+			}
+		})
+	}
+	f := accepting(t)
+	c := f.greeted()
+	c.send("MAIL FROM:<a@b>\r\nRCPT TO:<c@d@e>\r\nDATA\r\n")
+	c.expect("250 2.1.0 <a@b>... Sender ok")
+	c.expect("553 5.1.3 <c@d@e>... Invalid route address")
+	c.expect("503 5.0.0 Need RCPT (recipient)")
+	c.say("NOOP", "250 ")
+}

@@ -22,6 +22,7 @@ const (
 var (
 	errLongLine = errors.New("command line too long")
 	errBareLF   = errors.New("bare LF in a command")
+	errForeign  = errors.New("another protocol")
 	errEndless  = errors.New("a command line without end")
 	errEnded    = errors.New("ended by shutdown")
 )

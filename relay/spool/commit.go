@@ -60,6 +60,7 @@ func (s *Spool) commitLoop() {
 
 // commitAll writes what is there at the end.
 func (s *Spool) commitAll() {
+	s.notBefore = time.Time{} // it is the last attempt
 	for s.commitSome(true) {
 	}
 	s.mu.Lock()
@@ -224,10 +225,7 @@ var padding [page]byte
 
 func (s *Spool) layOut(b *batch) {
 	for _, e := range s.ends[:b.ends] {
-		h := header{kind: kindEnd, id: e.segment, body: e.at}
-		if e.recovered {
-			h.flags = flagRecovered
-		}
+		h := header{kind: kindEnd, flags: e.flags, id: e.segment, body: e.at}
 		b.add(s.mark, &h, nil)
 	}
 	for i := range b.states {
@@ -336,7 +334,7 @@ func (s *Spool) begin() error {
 // giveUp leaves a segment for good, and puts back what may wait.
 func (s *Spool) giveUp(b *batch) {
 	if b.start > 0 || !s.unmake(b.seg) {
-		s.ends = append(s.ends, end{b.seg.number, b.start, false})
+		s.ends = append(s.ends, end{b.seg.number, b.start, flagFailed})
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

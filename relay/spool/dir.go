@@ -33,14 +33,19 @@ func lockDir(dir string) (unlock func() error, err error) {
 	return f.Close, nil
 }
 
+// makeDir makes a missing directory, and those above it, so that they outlive a crash.
 func makeDir(dir string) error {
 	if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	parent := filepath.Dir(dir)
+	if err := makeDir(parent); err != nil {
 		return err
 	}
-	return dirDisk(filepath.Dir(dir)).syncDir(".")
+	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
+		return err
+	}
+	return dirDisk(parent).syncDir(".")
 }
 
 const (

@@ -82,8 +82,9 @@ func (d dirDisk) syncDir(name string) error {
 
 func (d dirDisk) free() (int64, error) {
 	var s unix.Statfs_t
-	if _, err := retry(func() (int, error) { return 0, unix.Statfs(string(d), &s) }); err != nil {
-		return 0, &os.PathError{Op: "statfs", Path: string(d), Err: err}
+	// Of log/: writes to open files go well even if somebody has removed it.
+	if _, err := retry(func() (int, error) { return 0, unix.Statfs(d.at(logDir), &s) }); err != nil {
+		return 0, &os.PathError{Op: "statfs", Path: d.at(logDir), Err: err}
 	}
 	return int64(s.Bavail) * s.Bsize, nil
 }

@@ -24,6 +24,7 @@ type outcome struct {
 }
 
 const (
+	maxEnvelope   = 4 << 20
 	maxReply      = 512
 	maxHold       = 512
 	maxRecipients = 100_000

@@ -63,8 +63,31 @@ func (s *Spool) lose(g *segment, m *Message, err error) {
 	s.o.Log.Error("spool: a message is damaged and cannot be delivered; its segment is kept aside",
 		"id", m.ID(), "segment", segmentName(g.number), "error", err)
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	g.keep = true
+	s.mu.Unlock()
+	s.forget(m)
+}
+
+// loseOwn gives up a message whose own file cannot be used; the file is kept for the
+// operator. The next start would do the same.
+func (s *Spool) loseOwn(m *Message, cause error) error {
+	aside := asideDir + "/" + m.ID()
+	err := s.d.rename(mailName(m.id), aside)
+	if err == nil {
+		err = errors.Join(s.d.syncDir(asideDir), s.d.syncDir(mailFolder(m.id)))
+	}
+	if err != nil {
+		return err
+	}
+	s.o.Log.Error("spool: a message is damaged and cannot be delivered; its file is kept aside", "id", m.ID(), "file", aside, "error", cause)
+	s.forget(m)
+	return nil
+}
+
+// forget takes a message out of the queue that is still somewhere on the disk.
+func (s *Spool) forget(m *Message) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if !m.gone {
 		m.gone, m.pend = true, nil
 		s.count(m, -1)
@@ -147,7 +170,7 @@ func (s *Spool) settleMoved(all []moved) error {
 		folder := mailFolder(mv.m.id)
 		err := s.makeFolder(folder)
 		if err == nil {
-			err = s.d.rename(tmpName(mv.m.id), mailName(mv.m.id))
+			err = s.giveName(mv)
 		}
 		if err != nil {
 			return err // the segment stays, and its messages in it; all is done again
@@ -177,6 +200,21 @@ func (s *Spool) settleMoved(all []moved) error {
 	return nil
 }
 
+// giveName has the new file take the name of the message's own. Who reads the message by
+// that name must know at once that its head is another one.
+func (s *Spool) giveName(mv moved) error {
+	if mv.m.at.segment != nil {
+		return s.d.rename(tmpName(mv.m.id), mailName(mv.m.id))
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	err := s.d.rename(tmpName(mv.m.id), mailName(mv.m.id))
+	if err == nil {
+		mv.m.head = mv.head
+	}
+	return err
+}
+
 // markCopied says that from now on there may be a file of the message's own, which goes
 // with it. It reports false if the message is gone already.
 func (m *Message) markCopied() bool {
@@ -199,6 +237,9 @@ func (s *Spool) appendStates(g *segment, some []*Message) error {
 			mv, again := s.copyOut(m)
 			if again == nil {
 				again = s.settleMoved([]moved{mv})
+			}
+			if errors.Is(again, ErrDamaged) {
+				again = s.loseOwn(m, again)
 			}
 			if again != nil && !errors.Is(again, ErrRemoved) {
 				return errors.Join(err, again)

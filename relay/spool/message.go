@@ -120,7 +120,8 @@ func (m *Message) Size() int64 { return m.size }
 // Arrived is when it came.
 func (m *Message) Arrived() time.Time { return fromNanos(m.arrived) }
 
-// Held reports whether there is a reason not to deliver it (Envelope.Hold).
+// Held reports whether there is a reason not to deliver it: Envelope.Hold, or an envelope
+// that was found to be damaged.
 func (m *Message) Held() bool {
 	m.s.mu.Lock()
 	defer m.s.mu.Unlock()

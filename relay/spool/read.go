@@ -19,6 +19,16 @@ type view struct {
 
 // view opens what is needed to read the message. The caller closes it.
 func (m *Message) view() (*view, error) {
+	for {
+		v, err := m.look()
+		if err != nil || v.own == nil || !v.moved() {
+			return v, err
+		}
+		v.close() // the file may be another one than that of which the places are
+	}
+}
+
+func (m *Message) look() (*view, error) {
 	s := m.s
 	s.mu.Lock()
 	if m.gone || s.closed {
@@ -43,10 +53,19 @@ func (m *Message) view() (*view, error) {
 		var err error
 		if v.own, err = s.d.open(mailName(m.id)); err != nil {
 			v.close()
+			if m.removed() {
+				return nil, ErrRemoved
+			}
 			return nil, err
 		}
 	}
 	return v, nil
+}
+
+func (m *Message) removed() bool {
+	m.s.mu.Lock()
+	defer m.s.mu.Unlock()
+	return m.gone
 }
 
 func (v *view) close() {
@@ -111,16 +130,31 @@ func (v *view) envelope() (Envelope, state, error) {
 // read gives envelope and state as of now. The message may be moved meanwhile, its own
 // file replaced; then it is read again.
 func (m *Message) read() (Envelope, state, error) {
-	for try := 1; ; try++ {
+	for {
 		v, err := m.view()
 		if err != nil {
 			return Envelope{}, state{}, err
 		}
 		e, st, err := v.envelope()
 		v.close()
-		if err == nil || try == 3 || !v.stale() {
+		if err == nil || !v.stale() {
+			if errors.Is(err, ErrDamaged) {
+				m.spoil()
+			}
 			return e, st, err
 		}
+	}
+}
+
+// spoil holds a message that can be neither delivered nor changed: nothing of it can be
+// written down, and the next start finds the damage itself.
+func (m *Message) spoil() {
+	m.s.mu.Lock()
+	defer m.s.mu.Unlock()
+	if !m.gone && !m.held {
+		m.s.count(m, -1)
+		m.held = true
+		m.s.count(m, 1)
 	}
 }
 
@@ -128,7 +162,14 @@ func (m *Message) read() (Envelope, state, error) {
 func (v *view) stale() bool {
 	v.s.mu.Lock()
 	defer v.s.mu.Unlock()
-	return v.at != v.m.at || v.latestSize != v.m.latestSize || v.latestSize > 0 && v.latest != v.m.latest
+	return v.at != v.m.at || v.head != v.m.head || v.latestSize != v.m.latestSize || v.latestSize > 0 && v.latest != v.m.latest
+}
+
+// moved reports whether the message's file is not the one that the places are of.
+func (v *view) moved() bool {
+	v.s.mu.Lock()
+	defer v.s.mu.Unlock()
+	return v.head != v.m.head
 }
 
 // Open gives the message's bytes. They are checked on the way: read from the beginning
@@ -185,7 +226,9 @@ func (r *reader) Seek(off int64, whence int) (int64, error) {
 	if off < 0 {
 		return r.pos, errors.New("spool: seek to before the message")
 	}
-	r.pos = off
+	if r.pos = off; off == 0 {
+		r.summed, r.sum = 0, 0
+	}
 	return off, nil
 }
 

@@ -145,3 +145,43 @@ func TestDamagedMessageIsNotMovedOn(t *testing.T) {
 	}
 	mustContain(t, log.String(), "level=ERROR", "cannot be delivered; its segment is kept aside", m.ID(), aside[len(dir)+1:])
 }
+
+// TestDamagedFileIsNotInTheWay has the file of a message spoilt whose state is in the
+// oldest segment: the log must not grow for ever because of it.
+func TestDamagedFileIsNotInTheWay(t *testing.T) {
+	dir := t.TempDir()
+	s, log := logged(t, dir, small())
+	m := mustPut(t, s, envelope(1), text(50_000))
+	if err := m.Update(Update{Attempts: new(3)}); err != nil {
+		t.Fatal(err)
+	}
+	good := mustPut(t, s, envelope(2), text(50_000))
+	if err := good.Update(Update{Attempts: new(4)}); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the states to be written", func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return m.latestSize > 0 && good.latestSize > 0
+	})
+	s.mu.Lock()
+	name := segmentName(m.latest.segment.number)
+	s.mu.Unlock()
+	spoil(t, filepath.Join(dir, mailName(m.id)), headerSize+3, []byte("damage"))
+	for i := range 60 {
+		if err := mustPut(t, s, envelope(i), text(5000)).Remove(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	until(t, "the segment to go", func() bool { _, err := os.Stat(filepath.Join(dir, name)); return err != nil })
+	if _, err := os.Stat(filepath.Join(dir, asideDir, m.ID())); err != nil {
+		t.Error(err)
+	}
+	if good.Attempts() != 4 || len(s.Messages()) != 1 {
+		t.Errorf("%d attempts, %d messages", good.Attempts(), len(s.Messages()))
+	}
+	if s = reopen(t, s, dir, small()); len(s.Messages()) != 1 || s.Messages()[0].Attempts() != 4 {
+		t.Errorf("%d messages", len(s.Messages()))
+	}
+	mustContain(t, log.String(), "level=ERROR", "its file is kept aside", m.ID())
+}

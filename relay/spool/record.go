@@ -32,11 +32,14 @@ const (
 	kindEnd                     // no head; id: number of a segment, bodyAt: where it ends
 )
 
-// flagRecovered says of a kindEnd that the end was found at a start, not remembered.
-const flagRecovered = 1
+// Flags of a kindEnd.
+const (
+	flagRecovered = 1 << iota // the end was found at a start, not remembered
+	flagFailed                // a write or sync behind it failed
+)
 
 const (
-	maxHead = 4 << 20
+	maxHead = 16 << 20 // an envelope, and a state with the longest answers (see Options)
 	maxBody = 1 << 40
 	page    = 4096
 )

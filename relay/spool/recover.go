@@ -2,6 +2,7 @@ package spool
 
 import (
 	"encoding/binary"
+	"errors"
 	"slices"
 )
 
@@ -51,12 +52,18 @@ func (s *Spool) recover() error {
 	if err := r.readLog(); err != nil {
 		return err
 	}
+	if err := r.spareEmpty(); err != nil {
+		return err
+	}
 	for _, g := range r.segments {
 		r.judge(g)
 		r.apply(g)
 		s.segments = append(s.segments, g.segment)
-		if _, known := r.ends[g.number]; !known {
-			s.ends = append(s.ends, end{g.number, roundUp(g.last), true})
+		e, known := r.ends[g.number]
+		// An earlier run may have been unable to say that it gave this one up.
+		g.failed = !known || e.flags != 0
+		if !known {
+			s.ends = append(s.ends, end{g.number, roundUp(g.last), flagRecovered})
 		}
 	}
 	if err := r.readOwn(); err != nil {
@@ -122,6 +129,29 @@ func (r *recovery) keepSpare(n uint64) error {
 	return nil
 }
 
+// spareEmpty has the last segments used again in which nothing was ever written: a full
+// disk may have no room for others.
+func (r *recovery) spareEmpty() error {
+	s := r.s
+	for n := len(r.segments) - 1; n >= 0 && len(s.spares) < maxSpares; n-- {
+		g := r.segments[n]
+		_, known := r.ends[g.number]
+		if known || g.last > 0 || len(g.gaps) > 0 || g.keep || g.size != s.o.segmentSize {
+			break
+		}
+		err := s.d.rename(segmentName(g.number), spareName(g.number))
+		if err == nil {
+			err = s.d.syncDir(logDir)
+		}
+		if err = errors.Join(err, g.f.close()); err != nil {
+			return err
+		}
+		s.spares = append(s.spares, g.number)
+		r.segments = r.segments[:n]
+	}
+	return nil
+}
+
 func (r *recovery) readSegment(n uint64) (*scanned, error) {
 	f, err := r.s.d.open(segmentName(n))
 	if err != nil {
@@ -182,7 +212,7 @@ func (r *recovery) note(g *scanned, h *header, head []byte) {
 			n.done = append(n.done, binary.LittleEndian.Uint64(head))
 		}
 	case kindEnd:
-		r.ends[h.id] = end{h.id, h.body, h.flags&flagRecovered != 0}
+		r.ends[h.id] = end{h.id, h.body, h.flags}
 		return
 	}
 	if err != nil {
@@ -206,14 +236,14 @@ func (r *recovery) judge(g *scanned) {
 		if p.id != 0 {
 			attrs = append(attrs, "id", idText(p.id))
 		}
-		if !p.last && p.batch > p.from || known && !e.recovered {
+		if !p.last && p.batch > p.from || known && e.flags&flagRecovered == 0 {
 			g.keep = true
 			r.s.o.Log.Error("spool: a record is damaged; the segment will be kept in aside/", attrs...)
 		} else {
 			r.s.o.Log.Warn("spool: a record is torn; it was not answered, and is dropped", attrs...)
 		}
 	}
-	if known && !e.recovered && roundUp(g.last) < e.at {
+	if known && e.flags&flagRecovered == 0 && roundUp(g.last) < e.at {
 		g.keep = true
 		r.s.o.Log.Error("spool: the end of a segment is missing; it will be kept in aside/", "segment", segmentName(g.number), "from", g.last, "to", e.at)
 	}

@@ -151,7 +151,7 @@ func TestForeignFilesAreLeftAlone(t *testing.T) {
 	dir := t.TempDir()
 	three(t, dir)
 	os.Mkdir(filepath.Join(dir, "mail", "00"), 0o700)
-	names := []string{"log/notes", "mail/00/README", "mail/00/zz"}
+	names := []string{"log/notes", "mail/00/README", "mail/00/zz", "mail/notes"}
 	for _, name := range append(names, "tmp/left") {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte("x"), 0o600); err != nil {
 			t.Fatal(err)

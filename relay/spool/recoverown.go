@@ -6,6 +6,8 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+
+	"golang.org/x/sys/unix"
 )
 
 // ownFile is a file of mail/ and what was found in it.
@@ -34,6 +36,10 @@ func (r *recovery) readOwn() error {
 			// See readSegment; segments are given up on the strength of these names.
 			err = s.d.syncDir(folder)
 		}
+		if errors.Is(err, unix.ENOTDIR) {
+			s.o.Log.Warn("spool: a file that is not ours is left alone", "file", folder)
+			continue
+		}
 		if err != nil {
 			return err
 		}
@@ -55,8 +61,12 @@ func (r *recovery) readOwn() error {
 func (r *recovery) sortOwn(all []ownFile, folder, name string) []ownFile {
 	full := folder + "/" + name
 	id, ok := parseID(name)
+	if ok = ok && mailName(id) == full; ok {
+		// The log that knew it may be gone.
+		r.s.lastNumber = max(r.s.lastNumber, id>>32)
+	}
 	switch {
-	case !ok || mailName(id) != full:
+	case !ok:
 		r.s.o.Log.Warn("spool: a file that is not ours is left alone", "file", full)
 	case r.done[id]:
 		r.s.unlinks = append(r.s.unlinks, id)
@@ -97,6 +107,10 @@ func (r *recovery) take(o *ownFile) error {
 	}
 	s := r.s
 	if path := (*os.PathError)(nil); errors.As(o.bad, &path) {
+		if m := r.messages[o.id]; m != nil {
+			m.copied = true // the log has it too, and it goes with that
+			return nil
+		}
 		s.o.Log.Error("spool: the file of a message cannot be read; it is left out until the next start", "file", o.name, "error", o.bad)
 		return nil
 	}

@@ -19,7 +19,7 @@ type segment struct {
 	states  int  // the newest states here of messages
 	readers int  // who has it open; without the lock of the spool it is not closed
 	keep    bool // damaged: for the operator, in aside/
-	failed  bool // a write or sync failed: never written again
+	failed  bool // a write or sync failed, or may have: never written again
 	retired bool // gone from the log; closed by the last reader
 	aside   bool // has been moved there
 }
@@ -43,9 +43,9 @@ func segmentNumber(name string) (n uint64, spare, ok bool) {
 
 // end says where a segment ends; a record of it is the first of the next one.
 type end struct {
-	segment   uint64
-	at        int64
-	recovered bool
+	segment uint64
+	at      int64
+	flags   uint8
 }
 
 // roll makes a new segment the current one.
@@ -56,7 +56,7 @@ func (s *Spool) roll() error {
 	}
 	s.mu.Lock()
 	if s.current != nil {
-		s.ends = append(s.ends, end{s.current.number, s.current.end, false})
+		s.ends = append(s.ends, end{s.current.number, s.current.end, 0})
 	}
 	s.current = next
 	s.segments = append(s.segments, next)

@@ -24,7 +24,8 @@ func full(err error) error {
 // most, and when much was written; not for each message.
 type space struct {
 	free atomic.Int64
-	next atomic.Int64 // when to ask again, Unix nanoseconds
+	next atomic.Int64          // when to ask again, Unix nanoseconds
+	lost atomic.Pointer[error] // that of the last question
 }
 
 const (
@@ -35,7 +36,8 @@ const (
 // room is an error if the disk is full.
 func (s *Spool) room(now time.Time) error {
 	next := s.space.next.Load()
-	if now.UnixNano() >= next && s.space.next.CompareAndSwap(next, now.Add(askEvery).UnixNano()) {
+	wait := next - now.UnixNano() // more than that if the clock was put back
+	if (wait <= 0 || wait > int64(askEvery)) && s.space.next.CompareAndSwap(next, now.Add(askEvery).UnixNano()) {
 		s.askRoom(now)
 	}
 	return s.enough()
@@ -44,9 +46,14 @@ func (s *Spool) room(now time.Time) error {
 func (s *Spool) askRoom(now time.Time) {
 	free, err := s.d.free()
 	if err != nil {
-		s.complain("asking for the free space", err)
-		return // what was known stays; a write will tell
+		err = fmt.Errorf("spool: asking for the free space: %w", err)
+		if s.space.lost.Swap(&err) == nil {
+			s.complain("nothing is taken", err)
+		}
+		s.space.next.Store(now.Add(askEveryFull).UnixNano())
+		return
 	}
+	s.space.lost.Store(nil)
 	s.space.free.Store(free)
 	if free < s.o.MinFree {
 		s.space.next.Store(now.Add(askEveryFull).UnixNano())
@@ -54,6 +61,9 @@ func (s *Spool) askRoom(now time.Time) {
 }
 
 func (s *Spool) enough() error {
+	if err := s.space.lost.Load(); err != nil {
+		return *err
+	}
 	if free := s.space.free.Load(); free < s.o.MinFree {
 		return fmt.Errorf("spool: %w: %d bytes are free, %d are to stay free", ErrFull, free, s.o.MinFree)
 	}

@@ -63,7 +63,7 @@ func (o *Options) mostRecipients() int {
 	return int(min(maxRecipients, o.segmentSize/2/(maxReply+8)))
 }
 
-func (o *Options) mostHead() int64 { return min(maxHead, o.segmentSize/4) }
+func (o *Options) mostHead() int64 { return min(maxEnvelope, o.segmentSize/4) }
 
 // Spool is an open spool directory. Its methods are safe for concurrent use.
 type Spool struct {

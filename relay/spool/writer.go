@@ -119,13 +119,20 @@ func (w *Writer) buffer(p []byte) bool {
 // Commit returns nil only when message and envelope are durable; the Writer is used
 // up in any case. Concurrent ones share a sync. The error is ErrFull when the disk has
 // no room (452 4.3.1), that of ctx if it ended first, and any other is the disk's
-// (451 4.3.0); then the message is not in the queue, and will not be after a restart
-// unless the disk cannot even be told so.
+// (451 4.3.0); then the message is not in the queue, and will not be after a restart,
+// unless the disk cannot even be told so, or crashes before it is: within some 100 ms when
+// ctx has ended or the name of a large message could not be synced.
 func (w *Writer) Commit(ctx context.Context) (*Message, error) {
 	if w.err != nil {
 		err := w.err
 		w.Abort()
 		return nil, err
+	}
+	if w.large == nil && w.head.size() > w.s.o.inline {
+		if err := w.makeLarge(); err != nil {
+			w.Abort()
+			return nil, err
+		}
 	}
 	w.err = errCommitted
 	w.head.bodyCRC = w.sum

@@ -1,0 +1,221 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	gosmtp "github.com/emersion/go-smtp"
+)
+
+// tally is a mail server that counts what it has taken, by recipient.
+type tally struct {
+	t   *testing.T
+	mu  sync.Mutex
+	got map[string]int
+}
+
+func (k *tally) NewSession(*gosmtp.Conn) (gosmtp.Session, error) { return &tallySession{tally: k}, nil }
+
+type tallySession struct {
+	*tally
+	to string
+}
+
+func (s *tallySession) Reset()                                      { s.to = "" }
+func (s *tallySession) Logout() error                               { return nil }
+func (s *tallySession) Mail(string, *gosmtp.MailOptions) error      { return nil }
+func (s *tallySession) Rcpt(to string, _ *gosmtp.RcptOptions) error { s.to = to; return nil }
+
+// Data takes a message that came to its end, and holds it to what was sent.
+func (s *tallySession) Data(r io.Reader) error {
+	text, err := io.ReadAll(r)
+	if err != nil {
+		return err
+	}
+	number, _, _ := strings.Cut(strings.TrimPrefix(s.to, "u"), "@")
+	i, err := strconv.Atoi(number)
+	if err != nil {
+		return err
+	}
+	if !strings.HasSuffix(string(text), stormText(i)) {
+		s.t.Errorf("the message to %s is not the one that was sent; %d bytes", s.to, len(text))
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.got[s.to]++
+	return nil
+}
+
+// stormText is a message that no other has; some are too large for the log.
+func stormText(i int) string {
+	lines := []int{1, 20, 100, 700}[i%4]
+	if i%50 == 0 {
+		lines = 6000
+	}
+	return fmt.Sprintf("Subject: %d\r\n\r\n", i) + strings.Repeat(fmt.Sprintf("line of message %07d, which is %d lines long\r\n", i, lines), lines)
+}
+
+// stormClient sends messages over one connection, until it breaks.
+type stormClient struct {
+	net.Conn
+	in *bufio.Reader
+}
+
+func (c *stormClient) say(text, want string) error {
+	if _, err := io.WriteString(c, text); err != nil {
+		return err
+	}
+	for {
+		line, err := c.in.ReadString('\n')
+		switch {
+		case err != nil:
+			return err
+		case !strings.HasPrefix(line, want):
+			return fmt.Errorf("the answer is %q", line)
+		case len(line) > 3 && line[3] == ' ':
+			return nil
+		}
+	}
+}
+
+func dialStorm(addr string) (*stormClient, error) {
+	nc, err := net.DialTimeout("tcp", addr, 5*time.Second)
+	if err != nil {
+		return nil, err
+	}
+	c := &stormClient{nc, bufio.NewReader(nc)}
+	c.SetDeadline(time.Now().Add(10 * time.Second))
+	for _, line := range []string{"", "XCLIENT ADDR=" + trusted + " NAME=[UNAVAILABLE]\r\n", "EHLO client.example\r\n"} {
+		if err := c.say(line, "2"); err != nil {
+			nc.Close()
+			return nil, err
+		}
+	}
+	return c, nil
+}
+
+func (c *stormClient) message(i int) error {
+	c.SetDeadline(time.Now().Add(10 * time.Second))
+	for _, step := range [][2]string{
+		{"MAIL FROM:<me@a.example>\r\n", "250"}, {fmt.Sprintf("RCPT TO:<u%d@elsewhere.example>\r\n", i), "250"},
+		{"DATA\r\n", "354"}, {stormText(i) + ".\r\n", "250"},
+	} {
+		if err := c.say(step[0], step[1]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// TestKilledAgainAndAgain kills the program every half a second while mail comes in and
+// goes out. Clients send again what was not answered 250; in the end each message must
+// have arrived, whole.
+func TestKilledAgainAndAgain(t *testing.T) {
+	messages := int64(5000)
+	if testing.Short() {
+		messages = 1000
+	}
+	s := newSite(t)
+	hop := &tally{t: t, got: map[string]int{}}
+	hopListener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := gosmtp.NewServer(hop)
+	server.Domain, server.ErrorLog = "sink.example", slog.NewLogLogger(slog.DiscardHandler, 0)
+	go server.Serve(hopListener)
+	t.Cleanup(func() { server.Close() })
+	s.write("gatepost.toml", strings.Replace(siteConfig, "SMART", hopListener.Addr().String(), 1))
+
+	// The socket outlives the program, as systemd's do.
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	socket, err := ln.(*net.TCPListener).File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer socket.Close()
+
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	var next, again atomic.Int64
+	var clients sync.WaitGroup
+	for range 8 {
+		clients.Go(func() {
+			var c *stormClient
+			for i := next.Add(1) - 1; i < messages; i = next.Add(1) - 1 {
+				for ctx.Err() == nil {
+					var err error
+					if c == nil {
+						c, err = dialStorm(ln.Addr().String())
+					}
+					if err == nil {
+						if err = c.message(int(i)); err == nil {
+							break
+						}
+						c.Close()
+						c = nil
+					}
+					again.Add(1)
+				}
+			}
+			if c != nil {
+				c.Close()
+			}
+		})
+	}
+	sent := make(chan struct{})
+	go func() { clients.Wait(); close(sent) }()
+	kills := 0
+	p := s.process(socket)
+	for running := true; running; {
+		select {
+		case <-sent:
+			running = false
+		case <-time.After(300*time.Millisecond + rand.N(400*time.Millisecond)):
+			_ = p.Process.Kill()
+			_ = p.Wait()
+			kills++
+			p = s.process(socket)
+		}
+	}
+	if ctx.Err() != nil {
+		t.Fatalf("after two minutes %d messages were sent; log:\n%s", next.Load(), s.stderr.String())
+	}
+	s.eventually("the queue is empty", func() bool { return s.status().Messages == 0 })
+	hop.mu.Lock()
+	defer hop.mu.Unlock()
+	lost, twice := 0, 0
+	for i := range messages {
+		n := hop.got[fmt.Sprintf("u%d@elsewhere.example", i)]
+		if n == 0 {
+			lost++
+		}
+		twice += max(0, n-1)
+	}
+	t.Logf("%d messages, %d kills; %d attempts of clients failed, %d copies too many", messages, kills, again.Load(), twice)
+	if lost > 0 {
+		t.Errorf("%d messages are lost", lost)
+	}
+	// What was under way is 20 deliveries, and what they came to in the last tenth of a second.
+	if most := 400 * kills; twice > most {
+		t.Errorf("%d copies too many; at most %d are from what was under way", twice, most)
+	}
+	if kills < 2 {
+		t.Errorf("only %d kills", kills)
+	}
+}
