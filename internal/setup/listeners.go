@@ -14,6 +14,8 @@ import (
 	"gatepost/internal/config"
 	"gatepost/internal/lint"
 	"gatepost/maps"
+	"gatepost/relay/sasl"
+	"gatepost/relay/sasl/users"
 )
 
 // Check of findings about listeners: a heading of docs/check.md.
@@ -160,6 +162,29 @@ func (r *listenerReview) accounts() {
 			r.add(one.key, "%s cannot be looked at: %v", one.key, err)
 		case info.Mode().Perm()&0o007 != 0:
 			r.add(one.key, "%s has mode %04o: everybody on this host can read what passwords are checked with, and guess at leisure, so the relay refuses it; chmod o= %s", one.file, info.Mode().Perm(), one.file)
+		case one.key == "relay.users":
+			r.secrets()
+		}
+	}
+}
+
+// secrets looks whether the accounts can log in by what is offered.
+func (r *listenerReview) secrets() {
+	all, err := users.List(r.cfg.Relay.Users)
+	if !r.opened("relay.users", err) {
+		return
+	}
+	if len(all) == 0 && r.cfg.Relay.SASLDB == "" {
+		r.add("relay.users", "%s has no account: nobody can log in; gatepost user add NAME makes one", r.cfg.Relay.Users)
+	}
+	for _, mechanism := range []string{sasl.DigestMD5, sasl.CRAMMD5} {
+		if !slices.Contains(r.cfg.Relay.AuthMechanisms, mechanism) {
+			continue
+		}
+		without := slices.DeleteFunc(slices.Clone(all), func(a users.Account) bool { return slices.Contains(a.Mechanisms, mechanism) })
+		if len(without) > 0 {
+			r.add("relay.auth_mechanisms", "relay.auth_mechanisms offers %s, by which %d of %d accounts in %s cannot log in, the first is %s; gatepost user passwd --plaintext-equivalents NAME, or do not offer it",
+				mechanism, len(without), len(all), r.cfg.Relay.Users, without[0].Name)
 		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"gatepost/internal/config"
+	"gatepost/relay/sasl/users"
 )
 
 // reviewed is a folder with a certificate and accounts, and a configuration of them that
@@ -20,7 +21,9 @@ func reviewed(t *testing.T) (dir, text string) {
 	cert, key := certificate(t, "mx.example.com")
 	put(t, filepath.Join(dir, "cert"), cert, 0o644)
 	put(t, filepath.Join(dir, "key"), key, 0o600)
-	put(t, filepath.Join(dir, "users"), nil, 0o600)
+	if err := users.Add(t.Context(), filepath.Join(dir, "users"), "joe", "secret", users.Options{Iterations: 4096}); err != nil {
+		t.Fatal(err)
+	}
 	return dir, `host_name = "mx.example.com"
 [features]
 trust_auth_mech = ["PLAIN", "login"]
@@ -60,15 +63,25 @@ func TestReviewListeners(t *testing.T) {
 			"DIR/f:8: relay.users names accounts, but no [[listener]] offers AUTH: nobody can log in", ""},
 		{"no binding", "[relay]\n", "[relay]\nsender_binding = \"gone\"\n", later(0), nil, "", "relay.sender_binding: open DIR/gone: no such file or directory"},
 		{"no authorities", "[relay]\n", "[relay]\nca_cert = \"key\"\n", later(0), nil, "", "relay.ca_cert: DIR/key: no certificate, expected -----BEGIN CERTIFICATE-----"},
+		{"no secret", "\"LOGIN\"]\nusers", "\"CRAM-MD5\"]\nusers", later(0), nil, strings.Join([]string{
+			"DIR/f:3: relay.auth_mechanisms offers CRAM-MD5 and features.trust_auth_mech does not name it: whose program chooses it logs in and may not relay",
+			"DIR/f:7: relay.auth_mechanisms offers CRAM-MD5, by which 1 of 1 accounts in DIR/users cannot log in, the first is joe; gatepost user passwd --plaintext-equivalents NAME, or do not offer it"}, "\n"), ""},
+		{"broken accounts", "\"users\"", "\"cert\"", later(0), func() { os.Chmod(filepath.Join(dir, "cert"), 0o640) }, "", "relay.users: DIR/cert:1: no account; expected NAME:SECRET"},
+		{"no accounts", "\"users\"", "\"none\"", later(0), func() { put(t, filepath.Join(dir, "none"), nil, 0o600) },
+			"DIR/f:8: DIR/none has no account: nobody can log in; gatepost user add NAME makes one", ""},
 		{"users for everybody", "", "", later(0), func() { os.Chmod(filepath.Join(dir, "users"), 0o644) },
 			"DIR/f:8: DIR/users has mode 0644: everybody on this host can read what passwords are checked with, and guess at leisure, so the relay refuses it; chmod o= DIR/users", ""},
-		{"no users", "", "", later(0), func() { os.Remove(filepath.Join(dir, "users")) },
+		{"no users", "", "", later(0), func() {
+			os.Chmod(filepath.Join(dir, "users"), 0o600)
+			os.Rename(filepath.Join(dir, "users"), filepath.Join(dir, "kept"))
+		},
 			"DIR/f:8: the accounts in DIR/users do not exist yet, and without them the relay does not start; gatepost user add NAME makes one", ""},
-		{"another's certificate", "\"users\"", "\"cert\"", later(0), func() {
+		{"another's certificate", "", "", later(0), func() {
+			os.Rename(filepath.Join(dir, "kept"), filepath.Join(dir, "users"))
 			put(t, filepath.Join(dir, "cert"), other, 0o640)
 			put(t, filepath.Join(dir, "key"), otherKey, 0o600)
 		}, "DIR/f:5: the certificate DIR/cert is not for host_name, mx.example.com, but for other.example: users who connect to that name are warned", ""},
-		{"a key for everybody", "\"users\"", "\"cert\"", later(0), func() { os.Chmod(filepath.Join(dir, "key"), 0o644) },
+		{"a key for everybody", "", "", later(0), func() { os.Chmod(filepath.Join(dir, "key"), 0o644) },
 			"", "relay.server_cert: DIR/key: its mode is 0644, by which everybody on this host can read or change it, expected 0600, or 0640 with a group of its own: chmod o= DIR/key"},
 	} {
 		if tc.spoil != nil {
