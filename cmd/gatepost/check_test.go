@@ -271,3 +271,34 @@ func shows(t *testing.T, command string) {
 		t.Errorf("%s: the last stage is %q, want rcpt", command, last)
 	}
 }
+
+// TestCheckListeners: what keeps the relay from starting is an error, what makes logins
+// useless a warning.
+func TestCheckListeners(t *testing.T) {
+	file := office(t, dnstest.Serve(t, checkZone()))
+	dir := filepath.Dir(file)
+	for name, text := range map[string]string{"cert": "junk\n", "key": "", "users": ""} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	more := "\n[relay]\nserver_cert = \"cert\"\nserver_key = \"key\"\nusers = \"users\"\n[[listener]]\nname = \"MSA\"\nkind = \"submission\"\nlisten = \":587\"\n"
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, append(text, more...), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	got := call(t, "check", "--config", file)
+	for _, want := range []string{
+		"error: relay.server_cert: " + dir + "/cert: no PEM, expected -----BEGIN CERTIFICATE-----\n",
+		": warning: listener MSA lets users log in, but features.trust_auth_mech is empty",
+		": warning: " + dir + "/users has no account: nobody can log in; gatepost user add NAME makes one\n",
+		"\n1 error, 2 warnings; no open relay (",
+	} {
+		if got.code != 1 || !strings.Contains(got.out, want) {
+			t.Errorf("gatepost check gave %+v, want 1 and %q", got, want)
+		}
+	}
+}
