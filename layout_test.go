@@ -29,6 +29,7 @@ var allowedImports = map[string][]string{
 	"relay/deliver":     {"internal/smtp", "relay/spool"},
 	"relay/queue":       {"internal/smtp", "relay/spool", "relay/deliver"},
 	"relay/spool":       {},
+	"relay/sasl":        {"maps/bdb"},
 	"policy":            {"policy/dnsbl", "maps", "internal/dns", "internal/smtp"},
 	"policy/dnsbl":      {"internal/dns"},
 	"maps":              {"maps/bdb", "maps/cdb", "maps/lmdb", "maps/socketmap", "maps/redis", "maps/ldap"},

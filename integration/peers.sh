@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Unpacks Debian's sendmail and Postfix into a directory, for the tests that hold tables
 # against files and answers of other programs: neither mail server is installed, the
-# libraries of both are, and db5.3-util, sasl2-bin, tinycdb and lmdb-utils. swaks is unpacked
-# too. Needs root.
+# libraries of both are, and db5.3-util, sasl2-bin, tinycdb, lmdb-utils, and clients for AUTH:
+# gsasl, libsasl2-dev, libauthen-sasl-perl. swaks is unpacked too. Needs root.
 # DIRECTORY/usr/libexec/sendmail/makemap and DIRECTORY/postmap are the commands.
 #
 #   integration/peers.sh DIRECTORY
@@ -11,7 +11,7 @@ set -euo pipefail
 mkdir -p "$1"
 directory=$(cd "$1" && pwd)
 packages=(sendmail-bin postfix postfix-cdb postfix-lmdb swaks)
-tools=(db5.3-util sasl2-bin tinycdb lmdb-utils)
+tools=(db5.3-util sasl2-bin tinycdb lmdb-utils gsasl libsasl2-dev libauthen-sasl-perl)
 
 libraries() { apt-cache depends --no-recommends --no-suggests "${packages[@]}" | awk '$1 == "Depends:" && $2 ~ /^lib/ && !seen[$2]++ {print $2}'; }
 fetch() {
