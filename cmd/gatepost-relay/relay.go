@@ -142,7 +142,7 @@ func schedule(retry []time.Duration) func(attempt int) time.Duration {
 
 // Serve takes mail.
 func (f *relayFront) Serve(ln net.Listener) error {
-	if err := f.server.Serve(context.Background(), ln); !errors.Is(err, front.ErrClosed) {
+	if err := f.server.Serve(context.Background(), ln, nil); !errors.Is(err, front.ErrClosed) {
 		return err
 	}
 	return nil

@@ -8,7 +8,9 @@ import (
 	"net/netip"
 	"net/textproto"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -23,8 +25,8 @@ import (
 // TestOverSMTP plays recorded sessions, a sample of all policies alike, to the
 // relay's SMTP server: the client's address comes by the PROXY protocol, its name
 // from a DNS server that has the recorded facts, and a message is sent to whoever is
-// accepted. What was recorded of rule sets alone is left out, and what needs AUTH or
-// TLS.
+// accepted. What was recorded of rule sets alone is left out; TestSecureOverSMTP has
+// the sessions with AUTH or TLS.
 //
 // One difference is on purpose (docs/differences.md): the relay takes % and ! in a
 // local part for a route even under "nospecial", as its next hop may follow it.
@@ -41,7 +43,7 @@ func TestOverSMTP(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			runOverSMTP(t, s, &sum)
+			runOverSMTP(t, s, &sum, func(one *Session) bool { return !secured(one) })
 			return nil
 		})
 		if err != nil {
@@ -54,12 +56,15 @@ func TestOverSMTP(t *testing.T) {
 	}
 }
 
-// runOverSMTP plays one policy's sessions.
-func runOverSMTP(t *testing.T, s *Scenario, sum *Result) {
+// runOverSMTP plays those of one policy's sessions that are wanted.
+func runOverSMTP(t *testing.T, s *Scenario, sum *Result, wanted func(*Session) bool) {
+	if !slices.ContainsFunc(s.Sessions, func(one Session) bool { return wanted(&one) }) {
+		return
+	}
 	r := startRelay(t, s)
 	for i := range s.Sessions {
 		one := &s.Sessions[i]
-		if one.Facts.Auth.Type != "" || one.Facts.TLS.Verify != "" {
+		if !wanted(one) {
 			continue
 		}
 		replies, err := r.play(one)
@@ -78,6 +83,9 @@ type relay struct {
 	addr     string
 	spool    *spool.Spool
 	stricter bool // the policy has a "nospecial"
+	host     string
+	pki      *authorities
+	judged   atomic.Pointer[policy.Facts] // of them Auth and TLS, at the last MAIL
 }
 
 func startRelay(t *testing.T, s *Scenario) *relay {
@@ -95,9 +103,19 @@ func startRelay(t *testing.T, s *Scenario) *relay {
 	if err != nil {
 		t.Fatal(err)
 	}
+	f := &s.Policy.Features
+	r := &relay{
+		spool: queue, host: s.Policy.HostName, pki: &authorities{t: t},
+		stricter: f.NoUUCP == policy.SpecialOrdinary || f.NoPercentHack == policy.SpecialOrdinary,
+	}
 	server, err := session.NewServer(session.Config{
 		HostName: s.Policy.HostName,
-		Policy:   func() session.Policy { return p },
+		Observe: func(f *policy.Facts, d *policy.Decision, _ time.Duration) {
+			if d.Stage == policy.StageMail {
+				r.judged.Store(&policy.Facts{Auth: f.Auth, TLS: f.TLS})
+			}
+		},
+		Policy: func() session.Policy { return p },
 		ResolveClient: func(ctx context.Context, addr netip.Addr) (policy.Resolve, string, string) {
 			c := dns.ResolveClient(ctx, resolver, localhost(), addr)
 			return policy.ParseResolve(c.Resolve), c.Name, c.Ptr
@@ -112,8 +130,10 @@ func startRelay(t *testing.T, s *Scenario) *relay {
 	if err != nil {
 		t.Fatal(err)
 	}
+	r.addr = ln.Addr().String()
+	rules := secureRules(t, r)
 	served := make(chan error, 1)
-	go func() { served <- server.Serve(context.Background(), ln) }()
+	go func() { served <- server.Serve(context.Background(), ln, rules) }()
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()
@@ -125,17 +145,16 @@ func startRelay(t *testing.T, s *Scenario) *relay {
 			t.Errorf("closing the spool: %v", err)
 		}
 	})
-	f := &s.Policy.Features
-	return &relay{ln.Addr().String(), queue, f.NoUUCP == policy.SpecialOrdinary || f.NoPercentHack == policy.SpecialOrdinary}
+	return r
 }
 
 // conversation is one session under way.
 type conversation struct {
+	relay    *relay
 	conn     net.Conn
 	in       *textproto.Reader
 	compared int
 
-	stricter   bool   // under nospecial
 	refused    bool   // nothing more can be asked
 	accepted   int    // recipients
 	discarded  bool   // the message goes nowhere
@@ -149,7 +168,7 @@ func (r *relay) play(s *Session) (int, error) {
 		return 0, err
 	}
 	defer conn.Close()
-	c := &conversation{conn: conn, in: textproto.NewReader(bufio.NewReader(conn)), stricter: r.stricter}
+	c := &conversation{relay: r, conn: conn, in: textproto.NewReader(bufio.NewReader(conn))}
 	if err := conn.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
 		return 0, err
 	}
@@ -195,7 +214,7 @@ func (c *conversation) greet(s *Session) error {
 	}
 	c.take(&want)
 	if want.Code == 0 {
-		return nil
+		return c.identify(s)
 	}
 	c.refused = true
 	if code, text, err = c.ask("MAIL FROM:<>"); err != nil {
@@ -248,7 +267,7 @@ func (c *conversation) compare(at string, w *Want, code int, text string) error 
 	switch {
 	case w.Code == 0 && !w.Exact && w.Action == policy.Reject && code/100 == 5:
 		return nil // of a syntax error only the refusal was recorded
-	case w.Code == 0 && code == 550 && c.stricter && strings.ContainsAny(at, "%!"):
+	case w.Code == 0 && code == 550 && c.relay.stricter && strings.ContainsAny(at, "%!"):
 		c.accepted--
 		return nil
 	case w.Code == 0 && code == 250 && w.Action != policy.Reject:

@@ -78,7 +78,7 @@ func BenchmarkMessage(b *testing.B) {
 	b.SetBytes(int64(len(text)))
 	b.ReportAllocs()
 	conn := &tape{max: largeBuffer}
-	c := &session{server: s, peer: netip.MustParseAddr("127.0.0.1")}
+	c := &session{server: s, rules: &Rules{}, peer: netip.MustParseAddr("127.0.0.1")}
 	c.wire = newWire(conn, &s.lender, s.cfg.Limits.CommandLine)
 	conn.in = bytes.NewReader(nil)
 	if !c.begin() {

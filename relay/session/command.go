@@ -25,6 +25,8 @@ const (
 	verbExpn
 	verbEtrn
 	verbXclient
+	verbStarttls
+	verbAuth
 	verbForeign // another protocol's
 )
 
@@ -32,7 +34,7 @@ var verbs = map[string]verb{
 	"HELO": verbHelo, "EHLO": verbEhlo, "MAIL": verbMail, "RCPT": verbRcpt,
 	"DATA": verbData, "BDAT": verbBdat, "RSET": verbRset, "NOOP": verbNoop,
 	"QUIT": verbQuit, "HELP": verbHelp, "VRFY": verbVrfy, "EXPN": verbExpn,
-	"ETRN": verbEtrn, "XCLIENT": verbXclient,
+	"ETRN": verbEtrn, "XCLIENT": verbXclient, "STARTTLS": verbStarttls, "AUTH": verbAuth,
 	"GET": verbForeign, "POST": verbForeign, "CONNECT": verbForeign, "HEAD": verbForeign,
 	"PUT": verbForeign, "OPTIONS": verbForeign, "DELETE": verbForeign, "TRACE": verbForeign,
 	"PATCH": verbForeign, "PRI": verbForeign, "HOST:": verbForeign, "USER-AGENT:": verbForeign,
@@ -128,6 +130,7 @@ type params struct {
 	size     int64 // SIZE; -1 not told
 	eightBit bool
 	utf8     bool
+	auth     bool // AUTH is offered, so that its parameter is taken
 }
 
 // paramFault is what is wrong with a parameter.
@@ -162,6 +165,13 @@ func (p *params) parse(words []string) *paramFault {
 				return &paramFault{501, "5.5.4", "SMTPUTF8 takes no value"}
 			}
 			p.utf8 = true
+		case "AUTH":
+			if !p.auth {
+				return &paramFault{555, "5.5.4", "AUTH parameter unrecognized"}
+			}
+			if _, ok := xtext(value); !ok || value == "" { // who it says is not believed
+				return &paramFault{501, "5.5.4", "AUTH requires a value in xtext"}
+			}
 		default:
 			return &paramFault{555, "5.5.4", echo(name) + " parameter unrecognized"}
 		}

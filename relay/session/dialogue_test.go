@@ -93,9 +93,9 @@ func TestDialogues(t *testing.T) {
 			C: HELP
 			S: 214-2.0.0 HELO EHLO MAIL RCPT DATA BDAT / 214-2.0.0 RSET NOOP QUIT HELP VRFY / 214 2.0.0 End of HELP info
 			C: STARTTLS
-			S: 500 5.5.1 Command unrecognized
+			S: 454 4.3.3 TLS not available
 			C: AUTH PLAIN
-			S: 500 5.5.1 Command unrecognized
+			S: 503 5.3.3 AUTH not available
 			C: XCLIENT ADDR=192.0.2.1
 			S: 550 5.7.0 Insufficient authorization
 			C:

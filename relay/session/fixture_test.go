@@ -109,7 +109,7 @@ func start(t testing.TB, p Policy, change ...func(*Config)) *fixture {
 	}
 	f.addr = ln.Addr().String()
 	served := make(chan error, 1)
-	go func() { served <- f.Serve(context.Background(), ln) }()
+	go func() { served <- f.Serve(context.Background(), ln, nil) }()
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
 		defer cancel()

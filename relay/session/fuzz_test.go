@@ -146,7 +146,7 @@ func FuzzSession(f *testing.F) {
 			t.Fatal(err)
 		}
 		conn := &tape{in: bytes.NewReader(input), max: max(1, size)}
-		c := &session{server: s, peer: netip.MustParseAddr("127.0.0.1"), trusted: true}
+		c := &session{server: s, rules: &Rules{}, peer: netip.MustParseAddr("127.0.0.1"), trusted: true}
 		c.wire = newWire(conn, &s.lender, s.cfg.Limits.CommandLine)
 		s.doors.Enter(c)
 		c.serve()

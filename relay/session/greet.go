@@ -13,8 +13,8 @@ import (
 
 // begin finds out who the client is and greets it; false if the session is over.
 func (s *session) begin() bool {
-	s.facts.Conn.Addr = s.peer
-	if s.proxy && !s.proxyHeader() {
+	s.facts.Conn.Addr, s.facts.TLS.Verify = s.peer, verifyNone
+	if s.proxy && !s.proxyHeader() || !s.fence() || s.rules.Implicit && !s.handshake() {
 		return false
 	}
 	return s.judgeClient(false) && s.waitPause() && s.greet()
@@ -43,11 +43,13 @@ func (s *session) proxyHeader() bool {
 		return true
 	}
 	s.facts.Conn.Addr = p.client
-	if !s.sit(p.client) {
-		s.closing("4.7.0", "Too many connections from your address, please try again later")
-		return false
+	if s.sit(p.client) {
+		return true
 	}
-	return true
+	if !s.rules.Implicit { // which cannot read it
+		s.closing("4.7.0", "Too many connections from your address, please try again later")
+	}
+	return false
 }
 
 // judgeClient asks the policy about the client; named says that its name is known.
@@ -117,7 +119,7 @@ func (s *session) waitPause() bool {
 		pause = s.policy.GreetPause(ctx, &s.facts)
 		done()
 	}
-	s.early = len(s.wire.buffered()) > 0 || inputWaits(s.wire.conn)
+	s.early = s.wire.waits()
 	if pause > 0 && !s.early {
 		err := s.wire.rest(time.Now().Add(pause), s.server.doors.Draining)
 		if err != nil && !timedOut(err) {

@@ -3,6 +3,7 @@ package session
 import (
 	"strconv"
 	"strings"
+	"time"
 
 	"gatepost/internal/front"
 	"gatepost/internal/smtp"
@@ -63,10 +64,28 @@ func (s *session) keywords(greeting string) []string {
 		"CHUNKING",
 		"LIMITS MAILMAX=" + strconv.Itoa(l.Transactions) + " RCPTMAX=" + strconv.Itoa(l.Recipients),
 	}
+	if _, refused := s.refused(); !refused {
+		words = s.offers(words)
+	}
 	if s.trusted {
 		words = append(words, xclientKeyword)
 	}
 	return append(words, "HELP")
+}
+
+// offers adds what the listener's rules have to be announced now.
+func (s *session) offers(words []string) []string {
+	if s.rules.TLS != nil && !s.secure.on() {
+		if err := s.rules.certificate(); err == nil {
+			words = append(words, "STARTTLS")
+		} else {
+			s.server.said.Complain("smtp: STARTTLS is not announced", "listener", s.rules.Name, "error", err)
+		}
+	}
+	if mechanisms := s.mechanisms(); len(mechanisms) > 0 {
+		words = append(words, "AUTH "+strings.Join(mechanisms, " "))
+	}
+	return words
 }
 
 // mail begins a transaction.
@@ -75,6 +94,9 @@ func (s *session) mail(arg string) {
 	switch {
 	case s.tx.open:
 		s.wrong(503, "5.5.0", "Sender already specified")
+		return
+	case s.rules.RequireAuth && s.facts.Auth.Type == "":
+		s.wrong(530, "5.7.0", "Authentication required")
 		return
 	case !ok:
 		s.wrong(501, "5.5.2", `Syntax error in parameters scanning "`+echo(arg)+`"`)
@@ -92,10 +114,13 @@ func (s *session) mail(arg string) {
 		s.refuse(fault, path)
 		return
 	}
-	var p params
+	p := params{auth: len(s.mechanisms()) > 0}
 	if f := p.parse(words); f != nil {
 		s.wrong(f.code, f.enhanced, f.text)
 		return
+	}
+	if s.rules.Sender != "" {
+		sender = smtp.ParsePath("<" + s.rules.Sender + ">")
 	}
 	s.sender(sender, p)
 }
@@ -127,9 +152,25 @@ func (s *session) sender(from smtp.Path, p params) {
 		s.refuseFor(refuse, from.Raw())
 		return
 	}
+	if !s.ownSender(path) {
+		s.facts.Mail = policy.Mail{}
+		s.refuseFor(smtp.MustReply(553, "5.7.1", "Sender address rejected: not owned by user"), from.Raw())
+		return
+	}
+	if q := s.rules.Quota; q != nil && !q.take(s.facts.Conn.Addr, time.Now()) {
+		s.facts.Mail = policy.Mail{}
+		s.refuseFor(smtp.MustReply(452, "4.7.1", "Too many messages from your address, please try again later"), "")
+		return
+	}
 	s.transactions++
-	s.tx = transaction{open: true, params: p, sender: from, reverse: path, result: out}
+	s.tx = transaction{open: true, params: p, sender: from, reverse: path, quota: s.rules.Quota != nil, result: out}
 	s.say(250, "2.1.0", echo(from.Raw())+"... Sender ok")
+}
+
+// ownSender tells whether the user who has logged in may send as sender.
+func (s *session) ownSender(sender string) bool {
+	user := s.facts.Auth.Authen
+	return s.rules.SenderOf == nil || user == "" || s.rules.SenderOf(user, sender)
 }
 
 // reversePath is how a sender is sent on, which is what he means in the form of RFC 5321:

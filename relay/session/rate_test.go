@@ -53,7 +53,7 @@ func TestLeastRate(t *testing.T) {
 				}
 				start := time.Now()
 				conn := &tape{in: &trickle{begin: begin + tt.command, text: tt.text, every: tt.every}, max: 4096}
-				c := &session{server: s, peer: netip.MustParseAddr("127.0.0.1")}
+				c := &session{server: s, rules: &Rules{}, peer: netip.MustParseAddr("127.0.0.1")}
 				c.wire = newWire(conn, &s.lender, s.cfg.Limits.CommandLine)
 				c.serve()
 				took := time.Since(start)

@@ -61,7 +61,7 @@ func (s *session) data(arg string) {
 // its message, and what another has written in there must not be taken for commands.
 func (s *session) refuseData(r smtp.Reply) {
 	s.refuse(r, "")
-	if len(s.wire.buffered()) > 0 || inputWaits(s.wire.conn) {
+	if s.wire.waits() {
 		s.server.said.Complain("smtp: connection closed: more came after a DATA that is refused", "client", s.facts.Conn.Addr)
 		s.over, s.linger = true, true
 	}
@@ -221,6 +221,7 @@ func (s *session) complete() {
 		return
 	}
 	s.server.messages.Add(1)
+	s.tx.quota = false // it stays counted
 	s.errors, s.refusals = 0, 0
 	id := b.out.ID()
 	action := "accepted"
@@ -233,7 +234,8 @@ func (s *session) complete() {
 		action = "held"
 	}
 	s.server.log.Info("smtp: message "+action, "id", id, "client", s.facts.Conn.Addr, "helo", s.facts.Helo.Name,
-		"sender", s.tx.sender.Raw(), "recipients", len(s.tx.rcpts), "bytes", b.size)
+		"sender", s.tx.sender.Raw(), "recipients", len(s.tx.rcpts), "bytes", b.size, "listener", s.rules.Name,
+		"auth_authen", s.facts.Auth.Authen, "tls_version", s.secure.version, "cipher", s.secure.cipher, "verify", s.facts.TLS.Verify)
 	s.endTransaction()
 	s.say(250, "2.0.0", id+" Message accepted for delivery")
 }

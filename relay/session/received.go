@@ -19,7 +19,13 @@ func (s *session) received(id string, at time.Time) string {
 	}
 	var b strings.Builder
 	b.WriteString("Received: from " + helo + " (" + s.clientText() + ")\r\n")
+	if s.facts.Auth.Type != "" {
+		b.WriteString("\t(authenticated)\r\n")
+	}
 	b.WriteString("\tby " + s.server.cfg.HostName + " with " + s.protocol() + " id " + id)
+	if s.secure.on() {
+		b.WriteString("\r\n\t" + s.secure.text(s.facts.TLS.Verify))
+	}
 	if tx := &s.tx; len(tx.rcpts) == 1 && plain(tx.rcpts[0].Address, tx.utf8) {
 		b.WriteString("\r\n\tfor <" + tx.rcpts[0].Address + ">")
 	}
@@ -67,6 +73,9 @@ func (s *session) protocol() string {
 	p := "ESMTP"
 	if s.tx.utf8 {
 		p = "UTF8SMTP"
+	}
+	if s.secure.on() {
+		p += "S"
 	}
 	if s.facts.Auth.Type != "" {
 		p += "A"

@@ -48,7 +48,7 @@ func TestRecordedDialogues(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			s := serve(t, d.Policy, dns)
+			s := serve(t, d.Policy, dns, nil)
 			for _, one := range d.Sessions {
 				s.play(t, one.For("relay"))
 			}
@@ -62,7 +62,7 @@ type served struct {
 	spool *spool.Spool
 }
 
-func serve(t *testing.T, policy map[string]string, dns string) *served {
+func serve(t *testing.T, policy map[string]string, dns string, rules *session.Rules) *served {
 	t.Helper()
 	s := &served{}
 	engine := engineOf(t, policy, dns)
@@ -90,7 +90,7 @@ func serve(t *testing.T, policy map[string]string, dns string) *served {
 		t.Fatal(err)
 	}
 	s.addr = ln.Addr().String()
-	go func() { _ = server.Serve(context.Background(), ln) }()
+	go func() { _ = server.Serve(context.Background(), ln, rules) }()
 	t.Cleanup(func() {
 		if err := server.Shutdown(context.Background()); err != nil {
 			t.Error(err)

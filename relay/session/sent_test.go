@@ -45,7 +45,7 @@ func TestAddressesAsSent(t *testing.T) {
 		"relay-domains": "friend.example\n",
 		"access":        "To:joe@friend.example 550 Not joe\nTo:secret.friend.example REJECT\n",
 		"gatepost.toml": "[features]\nblocklist_recipients = true\nnocanonify = true\naccept_unresolvable_domains = true\naccept_unqualified_senders = true\n",
-	}, dnstest.Serve(t, world(t)))
+	}, dnstest.Serve(t, world(t)), nil)
 	stranger := netip.MustParseAddr("203.0.113.9")
 	for _, tc := range []struct{ from, to, reply, sent string }{
 		{"<a@b.example>", "<ann@friend.example>", "250 2.1.5 ", "<a@b.example> <ann@friend.example>"},

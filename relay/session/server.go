@@ -24,7 +24,12 @@ type Stats struct {
 	Accepted  uint64 // connections
 	Refused   uint64 // of them, closed at once: too many are open
 	Early     uint64 // clients that spoke before the greeting
-	Foreign   uint64 // connections closed for another protocol, or no PROXY header
+	Foreign   uint64 // connections closed for another protocol, no PROXY header, or commands behind STARTTLS
+	Fenced    uint64 // connections closed: the listener is not for them
+	Secured   uint64 // TLS handshakes
+	NoTLS     uint64 // those that failed
+	Logins    uint64 // by AUTH
+	Denied    uint64 // those that failed
 	Messages  uint64 // taken, those that were dropped or are held included
 	Discarded uint64 // of them, dropped
 	Held      uint64 // of them, held
@@ -48,7 +53,9 @@ type Server struct {
 
 	rcptMemory atomic.Int64 // of the recipients of messages in the making
 
-	crowded, early, foreign, messages, discarded, held, faulty, lost, slow, panics atomic.Uint64
+	crowded, early, foreign, fenced, secured, noTLS, logins, denied atomic.Uint64
+
+	messages, discarded, held, faulty, lost, slow, panics atomic.Uint64
 }
 
 // NewServer returns a server. It fails when Config lacks what a session needs.
@@ -81,6 +88,11 @@ func (s *Server) Stats() Stats {
 		Refused:   s.doors.Refused() + s.crowded.Load(),
 		Early:     s.early.Load(),
 		Foreign:   s.foreign.Load(),
+		Fenced:    s.fenced.Load(),
+		Secured:   s.secured.Load(),
+		NoTLS:     s.noTLS.Load(),
+		Logins:    s.logins.Load(),
+		Denied:    s.denied.Load(),
 		Messages:  s.messages.Load(),
 		Discarded: s.discarded.Load(),
 		Held:      s.held.Load(),
@@ -92,11 +104,17 @@ func (s *Server) Stats() Stats {
 	}
 }
 
-// Serve takes connections from ln until ctx ends or Shutdown, and closes ln. It
-// returns nil when ctx ended, ErrServerClosed after Shutdown, else what was
-// wrong with ln. Sessions go on after it; Shutdown ends them.
-func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
-	return s.doors.Serve(ctx, ln, s.take)
+// Serve takes connections from ln, under rules (nil: the zero Rules), until ctx ends
+// or Shutdown, and closes ln. It returns nil when ctx ended, ErrServerClosed after
+// Shutdown, else what was wrong with the rules or ln. Sessions go on after it;
+// Shutdown ends them.
+func (s *Server) Serve(ctx context.Context, ln net.Listener, rules *Rules) error {
+	r, err := rules.ready()
+	if err != nil {
+		_ = ln.Close()
+		return err
+	}
+	return s.doors.Serve(ctx, ln, func(nc net.Conn) { s.take(nc, r) })
 }
 
 // Shutdown closes the listeners and, with 421, the sessions that are between
@@ -109,20 +127,20 @@ func (s *Server) Shutdown(ctx context.Context) error {
 }
 
 // take starts a session, or turns a connection away that is one too many.
-func (s *Server) take(nc net.Conn) {
+func (s *Server) take(nc net.Conn, rules *Rules) {
 	peer := addrOf(nc.RemoteAddr())
-	c := &session{server: s, peer: peer}
+	c := &session{server: s, rules: rules, peer: peer}
 	c.proxy = s.cfg.Proxies != nil && peer.IsValid() && s.cfg.Proxies(peer)
 	// Behind a proxy is everybody.
 	c.trusted = !c.proxy && s.cfg.Xclient != nil && peer.IsValid() && s.cfg.Xclient(peer)
 	if !c.proxy && !c.sit(peer) {
-		s.turnAway(nc, "421 4.7.0 "+s.cfg.HostName+" Too many connections from your address, please try again later")
+		s.turnAway(nc, rules, "421 4.7.0 "+s.cfg.HostName+" Too many connections from your address, please try again later")
 		return
 	}
 	c.wire = newWire(nc, &s.lender, s.cfg.Limits.CommandLine)
 	if !s.doors.Enter(c) {
 		c.rise()
-		s.turnAway(nc, "421 4.3.2 "+s.cfg.HostName+" Too many connections, please try again later")
+		s.turnAway(nc, rules, "421 4.3.2 "+s.cfg.HostName+" Too many connections, please try again later")
 		if !s.doors.Draining() {
 			s.said.Complain("smtp: connection closed: too many are open", "limit", s.cfg.Limits.Conns)
 		}
@@ -131,11 +149,13 @@ func (s *Server) take(nc net.Conn) {
 	go c.serve()
 }
 
-// turnAway closes a connection with a reply. A new connection has room for that,
-// so this does not wait.
-func (s *Server) turnAway(nc net.Conn, reply string) {
-	_ = nc.SetWriteDeadline(time.Now().Add(lingerWait))
-	_, _ = nc.Write([]byte(reply + "\r\n"))
+// turnAway closes a connection with a reply, if the client can read one. A new
+// connection has room for that, so this does not wait.
+func (s *Server) turnAway(nc net.Conn, rules *Rules, reply string) {
+	if !rules.Implicit {
+		_ = nc.SetWriteDeadline(time.Now().Add(lingerWait))
+		_, _ = nc.Write([]byte(reply + "\r\n"))
+	}
 	_ = nc.Close()
 }
 

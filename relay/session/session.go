@@ -18,6 +18,7 @@ import (
 // it refused.
 type session struct {
 	server  *Server
+	rules   *Rules
 	wire    *wire
 	peer    netip.Addr // the other end of the connection; a proxy's, if there is one
 	proxy   bool       // it is one
@@ -33,9 +34,10 @@ type session struct {
 	client   front.Outcome // of the connection
 	helo     front.Outcome // of the latest HELO
 	extended bool          // it was EHLO
+	secure   secure        // the connection's TLS
 	tx       transaction
 
-	commands, errors, refusals, transactions int
+	commands, errors, refusals, transactions, guesses int
 
 	scratch []byte
 	over    bool
@@ -50,6 +52,7 @@ type transaction struct {
 	reverse string // how it is sent on
 	rcpts   []spool.Recipient
 	cost    int64 // of rcpts, in memory
+	quota   bool  // it counts against the listener's, until it has been taken
 	result  front.Outcome
 	body    *body // BDAT has begun
 }
@@ -234,12 +237,16 @@ func (s *session) command(v verb, arg string) {
 	case verbUnknown:
 		s.wrong(500, "5.5.1", "Command unrecognized")
 	default:
-		if refuse, yes := s.refused(); yes {
+		refuse, yes := s.refused()
+		switch {
+		case yes:
 			s.errors++
 			s.refuse(refuse, "")
-			return
+		case s.rules.RequireTLS && !s.secure.on() && v != verbStarttls:
+			s.wrong(530, "5.7.0", "Must issue a STARTTLS command first")
+		default:
+			s.permitted(v, arg)
 		}
-		s.permitted(v, arg)
 	}
 }
 
@@ -252,6 +259,10 @@ func (s *session) permitted(v verb, arg string) {
 		s.rcpt(arg)
 	case verbData:
 		s.data(arg)
+	case verbStarttls:
+		s.startTLS(arg)
+	case verbAuth:
+		s.auth(arg)
 	case verbVrfy:
 		s.say(252, "2.5.2", "Cannot VRFY user; try RCPT to attempt delivery")
 	case verbExpn, verbEtrn:
@@ -272,6 +283,9 @@ func (s *session) ask(at policy.Stage) front.Outcome {
 func (s *session) endTransaction() {
 	if b := s.tx.body; b != nil {
 		b.out.Abort()
+	}
+	if s.tx.quota {
+		s.rules.Quota.giveBack(s.facts.Conn.Addr)
 	}
 	s.server.rcptMemory.Add(-s.tx.cost)
 	s.tx = transaction{}

@@ -49,6 +49,9 @@ func (l *lender) giveBack(b []byte) {
 	l.pool.Put((*[largeBuffer]byte)(b))
 }
 
+// past is a deadline for what must not wait.
+var past = time.Unix(1, 0)
+
 // State of a session, as Shutdown sees it.
 const (
 	wireBusy  int32 = iota // in a transaction, or at work
@@ -59,7 +62,8 @@ const (
 // wire is the client's connection: lines and text in, replies out. It belongs to
 // one goroutine; only end and abandon are for others.
 type wire struct {
-	conn   net.Conn
+	raw    net.Conn // the connection itself
+	conn   net.Conn // what is read and written: raw, or TLS upon it
 	lender *lender
 	until  time.Time // of the session: no wait is longer
 	state  atomic.Int32
@@ -76,7 +80,7 @@ type wire struct {
 
 // newWire returns the wire of a connection on which lines have up to longest bytes.
 func newWire(conn net.Conn, l *lender, longest int) *wire {
-	w := &wire{conn: conn, lender: l, small: make([]byte, max(smallBuffer, longest))}
+	w := &wire{raw: conn, conn: conn, lender: l, small: make([]byte, max(smallBuffer, longest))}
 	w.buf = w.small
 	return w
 }
@@ -84,12 +88,12 @@ func newWire(conn net.Conn, l *lender, longest int) *wire {
 // end closes the connection if it waits for the first command of a transaction.
 func (w *wire) end() {
 	if w.state.CompareAndSwap(wireIdle, wireEnded) {
-		_ = w.conn.SetReadDeadline(time.Unix(1, 0))
+		_ = w.raw.SetReadDeadline(past)
 	}
 }
 
 // abandon breaks the connection under its owner.
-func (w *wire) abandon() { _ = w.conn.Close() }
+func (w *wire) abandon() { _ = w.raw.Close() }
 
 // buffered are the bytes that have been read and not yet used.
 func (w *wire) buffered() []byte { return w.buf[w.r:w.w] }
@@ -97,14 +101,30 @@ func (w *wire) buffered() []byte { return w.buf[w.r:w.w] }
 // used takes away n bytes of them.
 func (w *wire) used(n int) { w.r += n }
 
-// shrink gives a borrowed buffer back if what is in it has room in the small one.
+// shrink gives a borrowed buffer back if what is in it has room in the small one,
+// and more.
 func (w *wire) shrink() {
-	if w.large && w.w-w.r <= len(w.small) {
+	if w.large && w.w-w.r < len(w.small) {
 		large := w.buf
 		w.w = copy(w.small, large[w.r:w.w])
 		w.r, w.buf, w.large = 0, w.small, false
 		w.lender.giveBack(large)
 	}
+}
+
+// grow borrows a buffer for a line that is longer than the small one; false if
+// there is none.
+func (w *wire) grow() bool {
+	if w.large {
+		return false
+	}
+	b := w.lender.borrow()
+	if b == nil {
+		return false
+	}
+	w.w = copy(b, w.buffered())
+	w.r, w.buf, w.large = 0, b, true
+	return true
 }
 
 // wait sets for how long the next read waits: no longer than the session may last.
@@ -113,6 +133,9 @@ func (w *wire) wait(by time.Time) {
 		by = w.until
 	}
 	_ = w.conn.SetReadDeadline(by)
+	if w.secured() { // which may answer what it reads
+		_ = w.conn.SetWriteDeadline(by.Add(writeWait))
+	}
 }
 
 // read reads once. There is always room: a reader of lines takes them away before.
@@ -209,7 +232,7 @@ func (w *wire) line(longest int, anyLF bool, more func() error) ([]byte, error) 
 			}
 			return p[:end], nil
 		}
-		if seen = len(p); seen >= longest {
+		if seen = len(p); seen >= longest || seen == len(w.buf) && !w.grow() {
 			return nil, w.skipLine(anyLF, more)
 		}
 		if err := more(); err != nil {
@@ -276,12 +299,15 @@ func (w *wire) close(linger bool) {
 	if w.flush() != nil || !linger {
 		return
 	}
-	if c, ok := w.conn.(interface{ CloseWrite() error }); !ok || c.CloseWrite() != nil {
+	if w.secured() {
+		w.closeTLS()
+	}
+	if c, ok := w.raw.(interface{ CloseWrite() error }); !ok || c.CloseWrite() != nil {
 		return
 	}
-	_ = w.conn.SetReadDeadline(time.Now().Add(lingerWait))
+	_ = w.raw.SetReadDeadline(time.Now().Add(lingerWait))
 	for range 64 {
-		if _, err := w.conn.Read(w.small); err != nil {
+		if _, err := w.raw.Read(w.small); err != nil {
 			return
 		}
 	}

@@ -132,7 +132,7 @@ func (s *session) xclient(arg string) {
 	}
 	s.leave()
 	if x.addr != nil { // nothing of another client stays
-		s.facts = policy.Facts{}
+		s.facts = policy.Facts{TLS: policy.TLS{Verify: verifyNone}}
 		s.helo = front.Outcome{}
 	}
 	s.memory, s.early = policy.Memory{}, false
@@ -143,7 +143,7 @@ func (s *session) xclient(arg string) {
 	if x.login != nil {
 		s.facts.Auth = xclientLogin(*x.login)
 	}
-	if !s.judgeClient(named || x.addr == nil) {
+	if !s.fence() || !s.judgeClient(named || x.addr == nil) {
 		return
 	}
 	if told(x.helo) {
