@@ -14,7 +14,7 @@ import (
 // allowedImports says which packages of ours each package may import, besides
 // its own subfolders: knowledge flows one way.
 var allowedImports = map[string][]string{
-	"cmd":               {"internal/program", "internal/daemon", "internal/front", "internal/listen", "internal/makemap", "internal/explain", "internal/scenario", "internal/setup", "internal/lint", "internal/clients", "internal/config", "milter", "relay/spool", "relay/session", "relay/deliver", "relay/queue", "maps", "policy", "internal/dns", "internal/smtp"},
+	"cmd":               {"internal/program", "internal/daemon", "internal/front", "internal/listen", "internal/makemap", "internal/explain", "internal/scenario", "internal/setup", "internal/lint", "internal/clients", "internal/config", "milter", "relay/spool", "relay/session", "relay/deliver", "relay/queue", "relay/sasl", "relay/sasl/users", "relay/sasl/sasldb", "maps", "policy", "internal/dns", "internal/smtp"},
 	"internal/program":  {"internal/config"},
 	"internal/daemon":   {"internal/config", "internal/listen", "internal/program", "internal/setup"},
 	"internal/listen":   {},

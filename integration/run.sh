@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # Runs the tests with real sendmail and real Postfix in containers, and the relay beside
 # them; those of tables with the programs that write them and the servers that keep them;
-# those of the relay with clients that others wrote, and its spool killed at each system
-# call. Leaves nothing running behind. Needs root and Go; what else is missing (Docker,
-# Compose, debootstrap, redis-server, slapd, strace) is installed with apt-get. See README.md.
+# those of the relay with clients that others wrote (which log in to it, guess passwords and
+# look for weak TLS), and its spool killed at each system call. Leaves nothing running behind.
+# Needs root and Go; what else is missing (Docker, Compose, debootstrap, redis-server, slapd,
+# strace, swaks, gsasl, hydra, testssl.sh) is installed with apt-get. See README.md.
 #
 #   integration/run.sh [go test flags, such as -run 'TestDialogues/relay']
 #   KEEP=1 integration/run.sh ...        leave the containers running to look at them
@@ -43,12 +44,26 @@ peers() {
 	[ -z "$policy" ] || rm -f "$policy"
 }
 
+# Clients that log in to the relay.
+clients() {
+	need swaks swaks
+	perl -MAuthen::SASL -MDigest::HMAC_MD5 -MNet::SSLeay -e 1 2>/dev/null || need no-such-command libauthen-sasl-perl libdigest-hmac-perl libnet-ssleay-perl
+	need gsasl gsasl
+	need saslpasswd2 sasl2-bin
+	need openssl openssl
+	need /usr/bin/python3 python3
+	need hydra hydra
+	need testssl testssl.sh
+	need hexdump bsdextrautils # for testssl.sh
+}
+
 tools() {
 	[ "$(id -u)" = 0 ] || fail "needs root (containers, network namespaces)"
 	command -v go >/dev/null || fail "needs Go"
 	need docker docker.io
 	need ip iproute2
 	need strace strace
+	clients
 	peers
 	docker compose version >/dev/null 2>&1 || need docker-compose docker-compose
 	docker info >/dev/null 2>&1 && return
@@ -167,4 +182,4 @@ check_subnets
 say "starting the containers"
 up=1
 compose up -d --no-build >"$state/up.log" 2>&1 || { cat "$state/up.log" >&2; fail "cannot start the containers"; }
-go test -tags integration -count=1 -timeout 9m -p 1 -v ./integration ./maps/... ./internal/setup ./internal/dns ./policy/dnsbl ./relay/session ./relay/sasl/... ./relay/spool "$@"
+go test -tags integration -count=1 -timeout 12m -p 1 -v ./integration ./maps/... ./internal/setup ./internal/dns ./policy/dnsbl ./relay/session ./relay/sasl/... ./relay/spool ./cmd/gatepost-relay "$@"

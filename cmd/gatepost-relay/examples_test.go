@@ -55,7 +55,7 @@ func TestExampleDefaults(t *testing.T) {
 	_, relay, _ := strings.Cut(text, "\n[relay]\n")
 	relay, _, _ = strings.Cut(relay, "\n[admin]\n")
 	var told []string
-	for _, m := range regexp.MustCompile(`(?m)^# ((?:listen|spool|bare_newline|max_[a-z_]+|[a-z]+_timeout|min_free|retry|queue_lifetime) *= .*)$`).FindAllStringSubmatch(relay, -1) {
+	for _, m := range regexp.MustCompile(`(?m)^# ((?:listen|spool|bare_newline|max_[a-z_]+|[a-z]+_timeout|min_free|retry|queue_lifetime|tls_min|auth_mechanisms|users) *= .*)$`).FindAllStringSubmatch(relay, -1) {
 		told = append(told, m[1])
 	}
 	c, err := config.Parse("f", []byte("[relay]\n"+strings.Join(told, "\n")+"\n"))
@@ -63,7 +63,7 @@ func TestExampleDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := config.Default()
-	if diff := cmp.Diff(want.Relay, c.Relay); len(told) < 18 || diff != "" {
+	if diff := cmp.Diff(want.Relay, c.Relay); len(told) < 21 || diff != "" {
 		t.Errorf("%d defaults in the example, which differ from the real ones (-want +got):\n%s", len(told), diff)
 	}
 }
@@ -76,16 +76,37 @@ func TestExampleHasEveryKey(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, k := range config.Keys() {
-		name, ours := strings.CutPrefix(k, "relay.")
-		if !ours {
+		section, name, _ := strings.Cut(k, ".")
+		if section != "relay" && section != "listener" {
 			continue
 		}
-		if !regexp.MustCompile(`(?m)^(# )?` + name + ` *= `).MatchString(text) {
+		if !regexp.MustCompile(`(?m)^(# |#    )?` + name + ` *= `).MatchString(text) {
 			t.Errorf("the example does not show %s", k)
 		}
 		if !strings.Contains(string(page), "\n| `"+name+"` |") {
 			t.Errorf("docs/relay.md has no row for %s", k)
 		}
+	}
+}
+
+// TestExampleListeners puts the listeners into force, and what they need.
+func TestExampleListeners(t *testing.T) {
+	text := regexp.MustCompile(`(?m)^#    `).ReplaceAllString(example(t, "relay/gatepost.toml"), "")
+	c, err := config.Parse("/f", []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, l := range c.AllListeners() {
+		got = append(got, l.Name+" "+string(l.Kind)+" "+string(l.TLS)+" "+strings.Join(l.Listen, ","))
+	}
+	want := []string{"MTA mta may :25", "MSA submission required :587", "MSA-TLS smtps implicit :465", "devices device may 192.0.2.1:2525", "inside mta none 192.0.2.1:26"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("the listeners of the example are (-want +got):\n%s", diff)
+	}
+	socket := example(t, "gatepost-relay-msa.socket")
+	if !strings.Contains(socket, "\nListenStream=587\nFileDescriptorName=MSA\nService=gatepost-relay.service\n") {
+		t.Errorf("examples/gatepost-relay-msa.socket is for another listener:\n%s", socket)
 	}
 }
 

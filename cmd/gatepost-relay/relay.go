@@ -8,13 +8,13 @@ import (
 	"net"
 	"net/netip"
 	"reflect"
+	"slices"
 	"sync"
 	"time"
 
 	"gatepost/internal/clients"
 	"gatepost/internal/config"
 	"gatepost/internal/front"
-	"gatepost/internal/listen"
 	"gatepost/internal/program"
 	"gatepost/internal/setup"
 	"gatepost/relay/queue"
@@ -32,10 +32,12 @@ const queueEnd = 20 * time.Second
 // relayFront is the relay: the way in, the spool, the queue and the ways out.
 type relayFront struct {
 	addresses []string // --listen
+	listeners []net.Listener
 	cfg       *config.Config
 	engine    *setup.Engine
 	log       *setup.Logger
 	spool     *spool.Spool
+	secured   *secured
 	server    *session.Server
 	routes    *routes
 	queue     *queue.Queue
@@ -44,13 +46,18 @@ type relayFront struct {
 }
 
 // Listen opens the listeners.
-func (f *relayFront) Listen(cfg *config.Config) ([]net.Listener, error) {
-	return listen.All(f.addresses, cfg.Relay.Listen, listen.TCP)
+func (f *relayFront) Listen(cfg *config.Config) (all []net.Listener, err error) {
+	all, err = openListeners(cfg, f.addresses)
+	f.listeners = all
+	return all, err
 }
 
-// Open opens the spool, then the ways out, then the way in.
+// Open opens what TLS and AUTH need, the spool, then the ways out, then the way in.
 func (f *relayFront) Open(_ context.Context, e *setup.Engine, log *setup.Logger) (err error) {
 	f.cfg, f.engine, f.log = e.Config(), e, log
+	if f.secured, err = openSecured(f.cfg, e, log); err != nil {
+		return err
+	}
 	r := &f.cfg.Relay
 	if f.spool, err = spool.Open(r.Spool, spool.Options{Log: log.Logger, MinFree: r.MinFree, MaxMemory: spoolMemory}); err != nil {
 		return &program.ExitError{Code: program.ExitTemporary, Err: fmt.Errorf("relay.spool: %w", err)}
@@ -142,7 +149,8 @@ func schedule(retry []time.Duration) func(attempt int) time.Duration {
 
 // Serve takes mail.
 func (f *relayFront) Serve(ln net.Listener) error {
-	if err := f.server.Serve(context.Background(), ln, nil); !errors.Is(err, front.ErrClosed) {
+	at := ln.(ruled)
+	if err := f.server.Serve(context.Background(), at.Listener, f.secured.rules(at.as)); !errors.Is(err, front.ErrClosed) {
 		return err
 	}
 	return nil
@@ -155,12 +163,24 @@ func (f *relayFront) InForce(cfg *config.Config) {
 	if !reflect.DeepEqual(before, now) {
 		setup.WarnRestart(f.log.Logger, "[relay]")
 	}
+	if !reflect.DeepEqual(withoutLines(f.cfg.Listeners), withoutLines(cfg.Listeners)) {
+		setup.WarnRestart(f.log.Logger, "[[listener]]")
+	}
 	if cfg.Features.CompatCheck {
 		f.log.Warn("features.compat_check has no effect: the relay does not ask it yet")
 	}
 	if cfg.Relay.LocalMail.Kind != config.LocalRefused && !cfg.Relay.LocalUsers.Named {
 		f.log.Warn("relay.local_users is not set: local mail is taken for any name, and what the next host refuses is held in the queue")
 	}
+}
+
+// withoutLines are listeners as far as they matter.
+func withoutLines(all []config.Listener) []config.Listener {
+	all = slices.Clone(all)
+	for i := range all {
+		all[i].Line = 0
+	}
+	return all
 }
 
 // Shutdown lets sessions end, then deliveries, each for as long as ctx allows, then

@@ -23,19 +23,19 @@ var version = "dev"
 // on stderr.
 func run(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Writer, signals <-chan os.Signal) int {
 	app := program.NewApp(programName, "take mail under the policy, keep it in a queue, and hand it on", version)
-	app.UsageText = programName + " [--config FILE] [--listen HOST:PORT]..."
+	app.UsageText = programName + " [--config FILE] [--listen [NAME=]HOST:PORT]..."
 	app.Flags = []cli.Flag{
 		program.ConfigFlag(),
 		&cli.StringSliceFlag{Name: "listen",
-			Usage: "listen on `HOST:PORT` instead of relay.listen; :PORT is every address; may be given again"},
+			Usage: "listen on `[NAME=]HOST:PORT` only, under the rules of the [[listener]] of that name, or without one of relay.listen; :PORT is every address; may be given again"},
 	}
 	app.Action = func(c *cli.Context) error {
 		if err := program.NoArguments(c); err != nil {
 			return err
 		}
-		for _, addr := range c.StringSlice("listen") {
-			if err := config.CheckListenAddress(addr); err != nil {
-				return program.Usage(errors.New("--listen " + addr + ": " + err.Error()))
+		for _, arg := range c.StringSlice("listen") {
+			if _, addr := atListener(arg); config.CheckListenAddress(addr) != nil {
+				return program.Usage(errors.New("--listen " + arg + ": " + config.CheckListenAddress(addr).Error()))
 			}
 		}
 		d := daemon.Daemon{

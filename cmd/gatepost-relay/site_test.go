@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -162,14 +163,16 @@ func (s *site) eventually(what string, ok func() bool) {
 }
 
 // address is where the program takes mail.
-func (s *site) address() string {
+func (s *site) address() string { return s.at("MTA") }
+
+// at is where a listener takes mail.
+func (s *site) at(listener string) string {
 	s.t.Helper()
-	_, rest, ok := strings.Cut(s.stderr.String(), "msg=listening address=")
-	if !ok {
-		s.t.Fatalf("no address in the log:\n%s", s.stderr.String())
+	at := regexp.MustCompile(`msg=listening address=(\S+) listener=` + listener + `\n`).FindStringSubmatch(s.stderr.String())
+	if at == nil {
+		s.t.Fatalf("no address of %s in the log:\n%s", listener, s.stderr.String())
 	}
-	addr, _, _ := strings.Cut(rest, "\n")
-	return addr
+	return at[1]
 }
 
 // client is one SMTP session.

@@ -20,6 +20,15 @@ func (f *relayFront) Status(out *setup.Status) {
 		Spool: f.cfg.Relay.Spool, NextHop: f.cfg.Relay.SmartHost.String(), LocalMail: f.cfg.Relay.LocalMail.String(),
 		Hold: []setup.HeldMessage{}, Down: []setup.DownHop{},
 	}
+	for _, ln := range f.listeners {
+		l := ln.(ruled)
+		r.Listeners = append(r.Listeners, setup.ListenerStatus{
+			Name: l.as.Name, Kind: string(l.as.Kind), Address: l.Addr().String(), TLS: string(l.as.TLS), Auth: l.as.Auth,
+		})
+	}
+	if f.secured.cert != nil {
+		r.Certificate = f.secured.cert.Status()
+	}
 	for _, d := range queued.Down {
 		r.Down = append(r.Down, setup.DownHop{NextHop: d.Destination, Since: d.Since, Until: d.Until, Reason: d.Reason})
 	}
@@ -54,7 +63,7 @@ func (f *relayFront) counts() daemon.Counts {
 	}
 	return func() []daemon.Count {
 		s, m, q := f.server.Stats(), f.spool.Stats(), f.queue.Stats()
-		return []daemon.Count{
+		return append(f.secured.counts(), []daemon.Count{
 			gauge("connections", "Connections of clients that are open.", s.Open),
 			counter("connections", "Connections that were taken.", s.Accepted),
 			counter("connections_refused", "Connections refused because too many were open.", s.Refused),
@@ -77,6 +86,37 @@ func (f *relayFront) counts() daemon.Counts {
 			gauge("spool_segments", "Files that the queue is in.", int64(m.Segments)),
 			counter("spool_commits", "Messages that were taken and are on the disk.", m.Commits),
 			counter("spool_syncs", "Times that the disk was waited for.", m.Syncs),
-		}
+			counter("tls_handshakes", "TLS handshakes that were completed.", s.Secured),
+			counter("tls_failed", "TLS handshakes that failed.", s.NoTLS),
+			counter("fenced", "Connections refused because the listener is not for them.", s.Fenced),
+		}...)
 	}
+}
+
+// counts are the metrics of certificate and AUTH.
+func (s *secured) counts() []daemon.Count {
+	var all []daemon.Count
+	if s.cert != nil {
+		leaf, broken := s.cert.Get().Leaf, 0.0
+		if s.cert.Fault() != nil {
+			broken = 1
+		}
+		all = append(all,
+			daemon.Count{Name: "gatepost_relay_certificate_not_after_timestamp_seconds", Help: "When the certificate in force expires.",
+				Kind: prometheus.GaugeValue, Value: float64(leaf.NotAfter.Unix())},
+			daemon.Count{Name: "gatepost_relay_certificate_error", Help: "1 when the certificate's files as they are now could not be taken over and an older one is in force.",
+				Kind: prometheus.GaugeValue, Value: broken})
+	}
+	if s.auth == nil {
+		return all
+	}
+	for mechanism, n := range s.auth.Stats() {
+		for result, value := range map[string]uint64{"success": n.Successes, "failure": n.Failures, "throttled": n.Throttled, "temporary": n.Temporary} {
+			all = append(all, daemon.Count{Name: "gatepost_relay_auth_total", Help: "Logins by AUTH, by how they came out.",
+				Kind: prometheus.CounterValue, Value: float64(value), Labels: prometheus.Labels{"mechanism": mechanism, "result": result}})
+		}
+		all = append(all, daemon.Count{Name: "gatepost_relay_auth_checks_total", Help: "Looks at a password, or at a proof that the client knows it.",
+			Kind: prometheus.CounterValue, Value: float64(n.Checks), Labels: prometheus.Labels{"mechanism": mechanism}})
+	}
+	return all
 }

@@ -109,7 +109,11 @@ func (r *checkReport) run(c *cli.Context) {
 		return
 	}
 	in := checkInput(cfg, engine)
-	r.warn(append(lint.Check(in), resolve(c.Context, in)...))
+	listeners, err := setup.ReviewListeners(cfg, time.Now())
+	if err != nil {
+		r.fault(err)
+	}
+	r.warn(slices.Concat(lint.Check(in), listeners, resolve(c.Context, in)))
 	r.prove(c.Context, in)
 }
 

@@ -33,6 +33,7 @@ func commands(s streams) []*cli.Command {
 		checkCommand(s),
 		explainCommand(s),
 		makemapCommand(s),
+		userCommand(s),
 		statusCommand(s),
 	}
 }

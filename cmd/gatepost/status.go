@@ -29,8 +29,8 @@ func statusCommand(s streams) *cli.Command {
 		Usage:     "show the policy, the tables, the DNS lists and the queue of the running daemon",
 		UsageText: programName + " status [--config FILE] [--json]",
 		Description: "The daemon is asked at the admin.listen of the configuration. The exit code is 1 when a\n" +
-			"table or the configuration as it is now could not be taken over or a DNS list is parked,\n" +
-			"75 when the daemon does not answer.",
+			"table, the configuration or the certificate as it is now could not be taken over or a DNS\n" +
+			"list is parked, 75 when the daemon does not answer.",
 		Flags: []cli.Flag{program.ConfigFlag(), &cli.BoolFlag{Name: "json", Usage: "print the daemon's answer as it came"}},
 		Action: func(c *cli.Context) error {
 			if err := program.NoArguments(c); err != nil {
@@ -105,6 +105,7 @@ func (s streams) status(answer []byte, asJSON bool) error {
 	for _, l := range status.Lists {
 		bad = bad || l.Parked != ""
 	}
+	bad = bad || status.Relay != nil && status.Relay.Certificate != nil && status.Relay.Certificate.Fault != ""
 	if bad {
 		return program.Exit(program.ExitWrong)
 	}
@@ -164,6 +165,7 @@ func (s streams) printRelay(r *setup.RelayStatus, now time.Time) error {
 	for _, d := range r.Down {
 		fmt.Fprintf(s.out, "%s is down for %s: %s\n", program.Printable(d.NextHop), age(now, d.Since), program.Printable(d.Reason))
 	}
+	s.printListeners(r)
 	if len(r.Hold) == 0 {
 		return nil
 	}
@@ -175,6 +177,24 @@ func (s streams) printRelay(r *setup.RelayStatus, now time.Time) error {
 			program.Printable(m.Sender), m.Recipients, program.Printable(m.Reason))
 	}
 	return w.Flush()
+}
+
+// printListeners shows where mail is taken, and under which certificate.
+func (s streams) printListeners(r *setup.RelayStatus) {
+	for _, l := range r.Listeners {
+		auth := ""
+		if l.Auth {
+			auth = ", AUTH"
+		}
+		fmt.Fprintf(s.out, "at %s: %s (%s, TLS %s%s)\n", program.Printable(l.Address), program.Printable(l.Name), program.Printable(l.Kind),
+			program.Printable(l.TLS), auth)
+	}
+	if c := r.Certificate; c != nil {
+		fmt.Fprintf(s.out, "certificate for %s until %s: %s\n", program.Printable(c.Names), c.NotAfter.UTC().Format(time.DateOnly), program.Printable(c.File))
+		if c.Fault != "" {
+			fmt.Fprintf(s.out, "the certificate as it is now is not in force: %s\n", program.Printable(c.Fault))
+		}
+	}
 }
 
 // printLists shows the DNS lists, and under them what is wrong with each.

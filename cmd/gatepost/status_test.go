@@ -154,6 +154,34 @@ func TestStatusOfLists(t *testing.T) {
 	}
 }
 
+// TestStatusOfListeners shows where mail is taken; a certificate that could not be taken
+// over is a reason to look.
+func TestStatusOfListeners(t *testing.T) {
+	r := &setup.RelayStatus{
+		Listeners: []setup.ListenerStatus{
+			{Name: "MTA", Kind: "mta", Address: "[::]:25", TLS: "may"}, {Name: "MSA", Kind: "submission", Address: "[::]:587", TLS: "required", Auth: true},
+		},
+		Certificate: &setup.CertificateStatus{File: "/c", Names: "mx.example.com", NotAfter: time.Date(2030, 1, 2, 0, 0, 0, 0, time.UTC)},
+	}
+	show := func() (string, error) {
+		answer, err := json.Marshal(setup.Status{Relay: r})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out strings.Builder
+		err = streams{out: &out}.status(answer, false)
+		return out.String(), err
+	}
+	const want = "at [::]:25: MTA (mta, TLS may)\nat [::]:587: MSA (submission, TLS required, AUTH)\ncertificate for mx.example.com until 2030-01-02: /c\n"
+	if out, err := show(); err != nil || !strings.HasSuffix(out, want) {
+		t.Errorf("status ended with %v and printed\n%s", err, out)
+	}
+	r.Certificate.Fault = "/c: no PEM"
+	if out, err := show(); err == nil || !strings.HasSuffix(out, want+"the certificate as it is now is not in force: /c: no PEM\n") {
+		t.Errorf("with a broken certificate status ended with %v and printed\n%s", err, out)
+	}
+}
+
 // TestStatusOfRelay shows the queue, and what the operator has to look at.
 func TestStatusOfRelay(t *testing.T) {
 	at := time.Now().Add(-90 * time.Second)

@@ -18,6 +18,7 @@ type Config struct {
 	Messages            Messages
 	Milter              Milter
 	Relay               Relay
+	Listeners           []Listener // the tables [[listener]]; see AllListeners
 	DNS                 DNS
 	Admin               Admin
 	Log                 Log

@@ -154,6 +154,8 @@ func (r *reader) checkWhole(c *Config) {
 	r.checkDirectories(c)
 	r.checkLists(c)
 	r.checkRelay(c)
+	r.checkSecure(c)
+	r.checkListeners(c)
 }
 
 // checkWithoutAccess finds what makes no sense without the access table.

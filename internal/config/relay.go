@@ -2,7 +2,6 @@ package config
 
 import (
 	"errors"
-	"fmt"
 	"net"
 	"net/netip"
 	"path/filepath"
@@ -41,6 +40,8 @@ type Relay struct {
 	MaxDeliveries int             // at once
 	Retry         []time.Duration // after the first, second, ... attempt; the last one goes on
 	QueueLifetime time.Duration
+
+	Secure
 }
 
 // NextHop is a server that mail is handed to.
@@ -109,6 +110,7 @@ func defaultRelay() Relay {
 		MaxDeliveries:           20,
 		Retry:                   []time.Duration{time.Minute, 5 * time.Minute, 15 * time.Minute, 30 * time.Minute, time.Hour},
 		QueueLifetime:           5 * 24 * time.Hour,
+		Secure:                  defaultSecure(),
 	}
 }
 
@@ -146,7 +148,7 @@ func relayKeys() []key {
 		networksKey("xclient", func(r *Relay) *[]netip.Prefix { return &r.XClient }),
 		{"retry", readRetry},
 		{"mailertable", nil}, {"authinfo", nil}, {"masquerade_as", nil},
-	}, relayLimits())
+	}, relayLimits(), secureKeys())
 }
 
 // relayLimits are the keys that bound something.
@@ -190,22 +192,14 @@ func relayLimits() []key {
 	}
 }
 
+// readRelayListen reads relay.listen; an empty list is for a relay that has only
+// [[listener]] tables.
 func readRelayListen(c *Config, v value) {
-	list, ok := v.list("127.0.0.1:25")
-	if !ok {
+	if l, ok := v.v.([]any); ok && len(l) == 0 {
+		c.Relay.Listen = nil
 		return
 	}
-	c.Relay.Listen = nil
-	for _, e := range list {
-		s, ok := e.text("127.0.0.1:25")
-		if !ok {
-			continue
-		}
-		if err := CheckListenAddress(s); err != nil {
-			e.wrong("%s", err)
-		}
-		c.Relay.Listen = append(c.Relay.Listen, s)
-	}
+	c.Relay.Listen = v.listenAddresses("127.0.0.1:25")
 }
 
 // CheckListenAddress checks HOST:PORT. No HOST is every address of this machine; an
@@ -297,20 +291,7 @@ func readLocalMail(c *Config, v value) {
 
 // networksKey is a key for a list of networks.
 func networksKey(name string, at func(*Relay) *[]netip.Prefix) key {
-	const example = "10.0.0.0/8"
-	return key{name, func(c *Config, v value) {
-		list, ok := v.list(example)
-		if !ok {
-			return
-		}
-		for _, e := range list {
-			if s, ok := e.text(example); ok {
-				if p, ok := network(e, s); ok {
-					*at(&c.Relay) = append(*at(&c.Relay), p)
-				}
-			}
-		}
-	}}
+	return key{name, func(c *Config, v value) { *at(&c.Relay) = v.networks() }}
 }
 
 // network reads ADDRESS/BITS, or an address alone.
@@ -368,10 +349,5 @@ func (r *reader) checkRelay(c *Config) {
 	}
 	if i := slices.IndexFunc(l.Listen, l.SmartHost.isAt); i >= 0 {
 		r.fault("relay.smart_host", "relay.smart_host is %q, where relay.listen has us ourselves: mail would go round in circles", l.SmartHost)
-	}
-	for i, n := range l.Listen {
-		if slices.Contains(l.Listen[:i], n) {
-			r.fault(fmt.Sprintf("relay.listen[%d]", i), "relay.listen has %q twice", n)
-		}
 	}
 }

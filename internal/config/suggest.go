@@ -27,6 +27,9 @@ func suggest(section, name string) string {
 	for _, k := range listKeys(&DNSList{Table: &ListTable{}}) {
 		consider("dnsbl", k.name, elsewhere("dnsbl", section))
 	}
+	for _, k := range listenerKeys(&Listener{}) {
+		consider("listener", k.name, elsewhere("listener", section))
+	}
 	if best == "" {
 		return ""
 	}

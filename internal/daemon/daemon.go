@@ -133,7 +133,11 @@ func (d *Daemon) start(ctx context.Context, cfg *config.Config, listeners []net.
 	d.workers.Go(func() { d.engine.Run(ctx) })
 	d.workers.Go(func() { d.report(d.admin.serve(d.routes())) })
 	for _, ln := range listeners {
-		d.log.Info("listening", "address", ln.Addr().String())
+		listening := d.log.With("address", ln.Addr().String())
+		if named, ok := ln.(interface{ Name() string }); ok {
+			listening = listening.With("listener", named.Name())
+		}
+		listening.Info("listening")
 		d.workers.Go(func() { d.report(d.Front.Serve(ln)) })
 	}
 	d.Front.InForce(cfg)

@@ -11,6 +11,7 @@ type Count struct {
 	Name, Help string
 	Kind       prometheus.ValueType
 	Value      float64
+	Labels     prometheus.Labels
 }
 
 // Counts are metrics whose numbers are gathered when they are asked for; Engine's
@@ -23,13 +24,16 @@ func (Counts) Describe(chan<- *prometheus.Desc) {}
 // Collect gathers the counts as they stand.
 func (c Counts) Collect(ch chan<- prometheus.Metric) {
 	for _, one := range c() {
-		ch <- prometheus.MustNewConstMetric(prometheus.NewDesc(one.Name, one.Help, nil, nil), one.Kind, one.Value)
+		ch <- prometheus.MustNewConstMetric(prometheus.NewDesc(one.Name, one.Help, nil, one.Labels), one.Kind, one.Value)
 	}
 }
 
 // logCounts are those of the log.
 func logCounts(log *setup.Logger) Counts {
 	return func() []Count {
-		return []Count{{"gatepost_log_dropped_total", "Lines that stderr or syslog did not take in time.", prometheus.CounterValue, float64(log.Dropped())}}
+		return []Count{{
+			Name: "gatepost_log_dropped_total", Help: "Lines that stderr or syslog did not take in time.",
+			Kind: prometheus.CounterValue, Value: float64(log.Dropped()),
+		}}
 	}
 }

@@ -12,8 +12,6 @@ import (
 	"os"
 	"strconv"
 	"strings"
-
-	"github.com/coreos/go-systemd/v22/activation"
 )
 
 // SocketOptions are for unix sockets; for others they mean nothing.
@@ -130,50 +128,6 @@ func rootCause(err error) error {
 		return op.Err
 	}
 	return err
-}
-
-// Systemd returns the stream sockets that systemd handed to this
-// process (sd_listen_fds(3)), none if there are none. It can be called once: it
-// takes the variables out of the environment.
-func Systemd() ([]net.Listener, error) {
-	passed, err := activation.Listeners()
-	if err != nil {
-		return nil, fmt.Errorf("sockets from systemd: %w", err)
-	}
-	var lns []net.Listener
-	for i, ln := range passed {
-		if ln == nil {
-			Close(lns)
-			return nil, fmt.Errorf("sockets from systemd: number %d is not a listening stream socket", i+1)
-		}
-		if u, ok := ln.(*net.UnixListener); ok {
-			u.SetUnlinkOnClose(false) // it stays systemd's
-		}
-		lns = append(lns, ln)
-	}
-	return lns, nil
-}
-
-// All opens the listeners of a daemon: those that systemd passed, and those of the
-// command line (named) or else, when systemd passed none, of the configuration.
-// open opens one of them.
-func All(named, configured []string, open func(addr string) (net.Listener, error)) ([]net.Listener, error) {
-	all, err := Systemd()
-	if err != nil {
-		return nil, err
-	}
-	if len(named) == 0 && len(all) == 0 {
-		named = configured
-	}
-	for _, addr := range named {
-		ln, err := open(addr)
-		if err != nil {
-			Close(all)
-			return nil, err
-		}
-		all = append(all, ln)
-	}
-	return all, nil
 }
 
 // Close closes listeners that are not served.

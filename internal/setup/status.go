@@ -34,9 +34,39 @@ type RelayStatus struct {
 	NextHop     string `json:"smart_host"`
 	LocalMail   string `json:"local_mail"`
 
+	Listeners   []ListenerStatus   `json:"listeners"`
+	Certificate *CertificateStatus `json:"certificate,omitempty"`
+
 	Oldest time.Time     `json:"oldest,omitzero"` // when the first message in the queue came
 	Hold   []HeldMessage `json:"held_messages"`   // the oldest ones, see MaxHeld
 	Down   []DownHop     `json:"down"`
+}
+
+// ListenerStatus is an address that mail is taken at.
+type ListenerStatus struct {
+	Name    string `json:"name"`
+	Kind    string `json:"kind"`
+	Address string `json:"address"`
+	TLS     string `json:"tls"`
+	Auth    bool   `json:"auth"`
+}
+
+// CertificateStatus is the certificate in force.
+type CertificateStatus struct {
+	File     string    `json:"file"`
+	Names    string    `json:"names"`
+	NotAfter time.Time `json:"not_after"`
+	Fault    string    `json:"fault,omitempty"` // why the files as they are now are not in force
+}
+
+// Status is what a running daemon says of the certificate.
+func (c *Certificate) Status() *CertificateStatus {
+	leaf := c.Get().Leaf
+	s := &CertificateStatus{File: c.pair.files[0], Names: namesOf(leaf), NotAfter: leaf.NotAfter}
+	if err := c.Fault(); err != nil {
+		s.Fault = err.Error()
+	}
+	return s
 }
 
 // DownHop is a next hop that cannot be reached.
