@@ -147,8 +147,8 @@ func TestListenerFaults(t *testing.T) {
 		{full("submission", "allow_plaintext_auth = true"), `f:8: listener[0].allow_plaintext_auth means nothing where there is no AUTH, or only after TLS`},
 		{full("device", ""), `f:4: listener[0] is of kind "device", which needs an envelope sender for all its mail, expected sender = "scanner@example.com"` + "\n" +
 			`f:4: listener[0] is of kind "device", which takes mail for everybody without a login, and needs networks, expected networks = ["192.0.2.64/26"], those of the devices`},
-		{full("device", "sender = \"a@b.example\"\nnetworks = [\"0.0.0.0/1\", \"128.0.0.0/1\"]"), `f:9: listener[0].networks has "0.0.0.0/1", which is nearly everybody, expected the networks of the devices` + "\n" +
-			`f:9: listener[0].networks has "128.0.0.0/1", which is nearly everybody, expected the networks of the devices`},
+		{full("device", "sender = \"a@b.example\"\nnetworks = [\"0.0.0.0/1\", \"128.0.0.0/1\"]"), `f:9: listener[0].networks[0] is "0.0.0.0/1", which is a good part of the internet, expected the networks of hosts that you run` + "\n" +
+			`f:9: listener[0].networks[1] is "128.0.0.0/1", which is a good part of the internet, expected the networks of hosts that you run`},
 		{full("device", "sender = \"a\"\nnetworks = \"10.0.0.0/8\""), `f:8: listener[0].sender is "a", expected an address such as "scanner@example.com"`},
 		{full("device", "sender = \"a@b.example\"\nnetworks = \"10.0.0.0/8\"\nauth = true"), `f:4: listener[0] is of kind "device", which has no AUTH, expected kind = "submission" or "smtps" for clients that can log in`},
 		{full("device", "sender = \"a@b.example\"\nnetworks = \"10.0.0.0/8\"\ntls = \"required\""), `f:10: listener[0].tls is "required", expected "none" or "may" for kind "device"; kind "submission" for clients that can do better`},

@@ -9,12 +9,6 @@ import (
 	"strings"
 )
 
-// The widest networks that a device listener may be fenced to, in bits.
-const (
-	widestFence4 = 8
-	widestFence6 = 16
-)
-
 // checkListeners fills in what tables [[listener]] leave to the rest of the file, and
 // finds what no single key of them can tell.
 func (r *reader) checkListeners(c *Config) {
@@ -95,11 +89,6 @@ func (r *reader) checkDevice(l *Listener, path string) {
 	}
 	if _, said := r.doc.lines[path+".networks"]; !said {
 		r.fault(path, "%s is of kind \"device\", which takes mail for everybody without a login, and needs networks, expected networks = [\"192.0.2.64/26\"], those of the devices", path)
-	}
-	for i, n := range l.Networks {
-		if n.Addr().Is4() && n.Bits() < widestFence4 || n.Addr().Is6() && n.Bits() < widestFence6 {
-			r.fault(fmt.Sprintf("%s.networks[%d]", path, i), "%s.networks has %q, which is nearly everybody, expected the networks of the devices", path, n)
-		}
 	}
 	if _, said := r.doc.lines[path+".sender"]; !said {
 		r.fault(path, "%s is of kind \"device\", which needs an envelope sender for all its mail, expected sender = \"scanner@example.com\"", path)
