@@ -21,6 +21,10 @@ fail() { printf 'integration: %s\n' "$*" >&2; exit 1; }
 need() { # COMMAND PACKAGE...
 	command -v "$1" >/dev/null && return
 	shift
+	install_packages "$@"
+}
+
+install_packages() {
 	say "installing $*"
 	DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$@" >/dev/null ||
 		{ apt-get update >/dev/null && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$@" >/dev/null; } ||
@@ -47,7 +51,8 @@ peers() {
 # Clients that log in to the relay.
 clients() {
 	need swaks swaks
-	perl -MAuthen::SASL -MDigest::HMAC_MD5 -MNet::SSLeay -e 1 2>/dev/null || need no-such-command libauthen-sasl-perl libdigest-hmac-perl libnet-ssleay-perl
+	perl -MAuthen::SASL -MDigest::HMAC_MD5 -MNet::SSLeay -e 1 2>/dev/null ||
+		install_packages libauthen-sasl-perl libdigest-hmac-perl libnet-ssleay-perl
 	need gsasl gsasl
 	need saslpasswd2 sasl2-bin
 	need openssl openssl

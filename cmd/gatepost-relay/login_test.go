@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/tls"
 	"fmt"
 	"io"
 	"os"
@@ -228,6 +229,44 @@ func (s *site) metric(name string) (sum int) {
 		}
 	}
 	return sum
+}
+
+// TestClientCertificate: who has a certificate that ca_cert has signed logs in by EXTERNAL,
+// and is known to CertSubject: entries without.
+func TestClientCertificate(t *testing.T) {
+	s := loginSite(t, "auth_mechanisms = [\"EXTERNAL\", \"PLAIN\"]\nca_cert = \"ca\"")
+	good, goodKey := newCertificate(t, "laptop.example.com")
+	bad, badKey := newCertificate(t, "forged.example.com")
+	s.write("ca", good)
+	s.write("access", siteAccess+"CertSubject:/CN=laptop.example.com\tRELAY\nCertIssuer:/CN=laptop.example.com\tRELAY\n")
+	s.start()
+	for _, tc := range []struct{ cert, key, login, relayed string }{
+		{good, goodKey, "235 ", "250 "},
+		{bad, badKey, "504 ", "450 "}, // as without: a stranger whose name cannot be looked up
+	} {
+		pair, err := tls.X509KeyPair([]byte(tc.cert), []byte(tc.key))
+		if err != nil {
+			t.Fatal(err)
+		}
+		with := s.trusting()
+		with.Certificates = []tls.Certificate{pair}
+		for _, listener := range []string{"MTA", "MSA"} {
+			c := s.connect(listener, stranger)
+			c.expect("220 ", "")
+			c.ehlo()
+			c.expect("220 ", "STARTTLS")
+			c.begin(with)
+			c.ehlo()
+			if listener == "MSA" {
+				if got := c.login("EXTERNAL", "", ""); !strings.HasPrefix(got, tc.login) {
+					t.Errorf("EXTERNAL is answered %q, want %s", got, tc.login)
+				}
+				continue
+			}
+			c.expect("250 ", "MAIL FROM:<me@example.com>")
+			c.expect(tc.relayed, "RCPT TO:<you@elsewhere.example>")
+		}
+	}
 }
 
 // TestSASLDB: accounts that Cyrus's saslpasswd2 has made (testdata/sasldb2) log in by all

@@ -166,6 +166,9 @@ func (f *relayFront) InForce(cfg *config.Config) {
 	if !reflect.DeepEqual(withoutLines(f.cfg.Listeners), withoutLines(cfg.Listeners)) {
 		setup.WarnRestart(f.log.Logger, "[[listener]]")
 	}
+	if f.secured.auth != nil && len(cfg.Features.TrustAuthMech) == 0 {
+		f.log.Warn("features.trust_auth_mech is empty: users can log in, and may relay no more than strangers")
+	}
 	if cfg.Features.CompatCheck {
 		f.log.Warn("features.compat_check has no effect: the relay does not ask it yet")
 	}

@@ -2,6 +2,8 @@ package main
 
 import (
 	"crypto/tls"
+	"net"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -40,6 +42,78 @@ func TestListeners(t *testing.T) {
 	c.expect("530 5.7.0 ", "MAIL FROM:<me@example.com>")
 	if got := s.status().Listeners; len(got) != 4 || got[1].Name != "MSA" || got[1].Address != s.at("MSA") || got[1].Kind != "submission" || got[1].TLS != "required" || !got[1].Auth {
 		t.Errorf("the status has the listeners %+v", got)
+	}
+}
+
+// TestListenArguments: only what is named is opened, under its own rules.
+func TestListenArguments(t *testing.T) {
+	s := secureSite(t, "")
+	s.start("--listen", "MSA=127.0.0.1:0", "--listen", "127.0.0.1:0")
+	if n := strings.Count(s.stderr.String(), "msg=listening"); n != 2 {
+		t.Errorf("it listens at %d addresses, want 2", n)
+	}
+	for listener, want := range map[string]string{"MSA": "530 5.7.0 ", "MTA": "250 "} {
+		c := s.connect(listener, "")
+		c.expect("220 ", "")
+		c.ehlo()
+		c.expect(want, "MAIL FROM:<me@example.com>")
+	}
+	other := secureSite(t, "")
+	var stderr buffer
+	if code := run(t.Context(), []string{programName, "--config", other.path("gatepost.toml"), "--listen", "MSB=127.0.0.1:0"}, nil, nil, &stderr, nil); code != 2 ||
+		!strings.Contains(stderr.String(), `--listen MSB=127.0.0.1:0: there is no [[listener]] with name = "MSB"`) {
+		t.Errorf("with an unknown name it ended with %d, %s", code, stderr.String())
+	}
+}
+
+// TestPassedByName: a socket of systemd's takes the place of one listener's addresses, by
+// its name; the others are opened besides.
+func TestPassedByName(t *testing.T) {
+	s := secureSite(t, "")
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	socket, err := ln.(*net.TCPListener).File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("LISTEN_FDNAMES", "MSA")
+	s.process(socket)
+	if got := s.at("MSA"); got != ln.Addr().String() {
+		t.Errorf("MSA is at %s, want %s", got, ln.Addr())
+	}
+	if n := strings.Count(s.stderr.String(), "msg=listening"); n != 4 {
+		t.Errorf("it listens at %d addresses, want 4", n)
+	}
+	c := s.connect("MSA", "")
+	c.expect("220 ", "")
+	c.ehlo()
+	c.expect("530 5.7.0 ", "MAIL FROM:<me@example.com>")
+}
+
+// TestSecureFaults: what TLS and AUTH need must be there and in order at the start.
+func TestSecureFaults(t *testing.T) {
+	for _, tc := range []struct {
+		name  string
+		spoil func(s *site) error
+		want  string
+	}{
+		{"no accounts", func(s *site) error { return os.Remove(s.path("users")) }, "relay.users: open DIR/users: no such file or directory; gatepost user add NAME makes it"},
+		{"accounts for everybody", func(s *site) error { return os.Chmod(s.path("users"), 0o644) }, "relay.users: DIR/users"},
+		{"a key for everybody", func(s *site) error { return os.Chmod(s.path("key"), 0o644) }, "relay.server_cert: DIR/key: its mode is 0644"},
+		{"no certificate", func(s *site) error { return os.Remove(s.path("cert")) }, "relay.server_cert: open DIR/cert: no such file or directory"},
+	} {
+		s := secureSite(t, "")
+		if err := tc.spoil(s); err != nil {
+			t.Fatal(err)
+		}
+		var stderr buffer
+		code := run(t.Context(), []string{programName, "--config", s.path("gatepost.toml")}, nil, nil, &stderr, nil)
+		if want := programName + ": " + strings.ReplaceAll(tc.want, "DIR", s.dir); code != 2 || !strings.Contains(stderr.String(), want) {
+			t.Errorf("%s: it ended with %d, %s, want %s", tc.name, code, stderr.String(), want)
+		}
 	}
 }
 
