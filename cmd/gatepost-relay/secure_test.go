@@ -210,9 +210,7 @@ func TestCertificateReload(t *testing.T) {
 	if got := shown(); got != "new.example.com" {
 		t.Errorf("after a broken certificate that of %s is shown", got)
 	}
-	if n := strings.Count(s.stderr.String(), "level=ERROR"); n != 1 {
-		t.Errorf("the log has %d errors, want 1:\n%s", n, s.stderr.String())
-	}
+	s.eventually("the log has one error", func() bool { return strings.Count(s.stderr.String(), "level=ERROR") == 1 })
 	if _, body := s.get("/metrics"); !strings.Contains(body, "\ngatepost_relay_certificate_error 1\n") || !strings.Contains(body, "\ngatepost_relay_certificate_not_after_timestamp_seconds 1.") {
 		t.Error("/metrics does not tell of the broken certificate")
 	}

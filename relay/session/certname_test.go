@@ -1,10 +1,7 @@
 package session
 
 import (
-	"crypto/tls"
 	"encoding/asn1"
-	"encoding/pem"
-	"os/exec"
 	"strings"
 	"testing"
 
@@ -42,53 +39,6 @@ func oddNames() map[string][][]certtest.Attribute {
 	}
 }
 
-// TestOneLineAsOpenSSL holds the one-line form against X509_NAME_oneline itself, which
-// `-nameopt compat` prints.
-func TestOneLineAsOpenSSL(t *testing.T) {
-	openssl, err := exec.LookPath("openssl")
-	if err != nil {
-		t.Skip("no openssl")
-	}
-	ca := certtest.New(t, certtest.Name(t, "/CN=CA"))
-	for name, sets := range oddNames() {
-		t.Run(name, func(t *testing.T) {
-			der := certtest.DER(t, sets)
-			cert := ca.Unchecked(der)
-			cmd := exec.Command(openssl, "x509", "-noout", "-subject", "-nameopt", "compat")
-			cmd.Stdin = strings.NewReader(string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert})))
-			out, err := cmd.Output()
-			if err != nil {
-				t.Fatal(err)
-			}
-			want := strings.TrimSuffix(strings.TrimPrefix(string(out), "subject="), "\n")
-			if got, ok := oneLine(der); !ok || got != want {
-				t.Errorf("got %q, %v; OpenSSL writes %q", got, ok, want)
-			}
-		})
-	}
-}
-
-// TestAttributeNames holds the short names against OpenSSL's.
-func TestAttributeNames(t *testing.T) {
-	out, err := exec.Command("openssl", "list", "-objects").Output()
-	if err != nil {
-		t.Skip("no openssl")
-	}
-	known := map[string]string{}
-	for line := range strings.Lines(string(out)) {
-		short, rest, ok := strings.Cut(strings.TrimSpace(line), " = ")
-		if ok {
-			words := strings.Split(rest, ", ")
-			known[words[len(words)-1]] = short
-		}
-	}
-	for oid, name := range attributeNames {
-		if known[oid] != name {
-			t.Errorf("%s is %q, OpenSSL has %q", oid, name, known[oid])
-		}
-	}
-}
-
 func TestCertName(t *testing.T) {
 	for _, tt := range []struct{ in, want string }{
 		{"/C=US/O=Example Corp/OU=R (and) D/CN=bob <bob@example.com>", "/C=US/O=Example+20Corp/OU=R+20+28and+29+20D/CN=bob+20+3Cbob@example.com+3E"},
@@ -118,32 +68,4 @@ func FuzzCertName(f *testing.F) {
 			t.Fatalf("%x is %q", der, name)
 		}
 	})
-}
-
-// TestCipherNames holds the names of cipher suites against OpenSSL's, of those that it
-// still has.
-func TestCipherNames(t *testing.T) {
-	out, err := exec.Command("openssl", "ciphers", "-stdname", "ALL:COMPLEMENTOFALL:@SECLEVEL=0").Output()
-	if err != nil {
-		t.Skip("no openssl")
-	}
-	known := map[string]string{}
-	for line := range strings.Lines(string(out)) {
-		if words := strings.Fields(line); len(words) > 3 {
-			known[words[0]] = words[2]
-		}
-	}
-	found := 0
-	for id, name := range opensslCiphers {
-		switch theirs := known[tls.CipherSuiteName(id)]; theirs {
-		case "":
-		case name:
-			found++
-		default:
-			t.Errorf("%s is %s, OpenSSL has %s", tls.CipherSuiteName(id), name, theirs)
-		}
-	}
-	if found < 10 {
-		t.Errorf("only %d are known to OpenSSL", found)
-	}
 }

@@ -96,7 +96,7 @@ func childSays(r io.Reader, want string) string {
 func TestManyClients(t *testing.T) {
 	addr := os.Getenv("GATEPOST_SERVER")
 	if addr == "" {
-		t.Skip("only for TestMemoryOfTLSSessions")
+		return // it is no test by itself
 	}
 	text := strings.Repeat(strings.Repeat("x", 78)+"\r\n", 512) + ".\r\n"
 	conns := make([]net.Conn, manySessions)

@@ -199,7 +199,7 @@ func TestFilesAreClosed(t *testing.T) {
 	opened := func() int {
 		names, err := os.ReadDir("/proc/self/fd")
 		if err != nil {
-			t.Skip(err)
+			t.Error(err)
 		}
 		return len(names)
 	}
