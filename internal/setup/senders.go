@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -28,8 +29,7 @@ func OpenSenders(cfg *config.Config, hostName string, log *slog.Logger) (*Sender
 	b := cfg.Relay.SenderBinding
 	switch {
 	case b.Same:
-		domains := append([]string{hostName, domainOf(hostName)}, cfg.Relay.AuthRealm...)
-		return &Senders{domains: domains}, nil
+		return &Senders{domains: sameDomains(&cfg.Relay, hostName)}, nil
 	case b.File == "":
 		return nil, nil
 	}
@@ -39,6 +39,19 @@ func OpenSenders(cfg *config.Config, hostName string, log *slog.Logger) (*Sender
 		return nil, err
 	}
 	return &Senders{file: file}, nil
+}
+
+// sameDomains are where users without a domain in their name have their address. In a sasldb
+// they are those of the first realm, and in the others joe may be somebody else.
+func sameDomains(r *config.Relay, hostName string) []string {
+	domains := append([]string{hostName, domainOf(hostName)}, r.AuthRealm...)
+	if r.SASLDB == "" || len(r.AuthRealm) == 0 {
+		return domains
+	}
+	others := r.AuthRealm[1:]
+	return slices.DeleteFunc(domains, func(d string) bool {
+		return slices.ContainsFunc(others, func(realm string) bool { return strings.EqualFold(realm, d) })
+	})
 }
 
 // Allowed tells whether user may send as sender, an address without <>. Everybody may
