@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"slices"
@@ -35,6 +36,9 @@ func atListener(arg string) (name, addr string) {
 // without the latter also those of each listener for which systemd passed nothing.
 func openListeners(cfg *config.Config, arguments []string) (all []net.Listener, err error) {
 	defer func() {
+		if err == nil {
+			err = clearFaults(all)
+		}
 		if err != nil {
 			listen.Close(all)
 			all = nil
@@ -88,6 +92,22 @@ func openListeners(cfg *config.Config, arguments []string) (all []net.Listener, 
 		}
 	}
 	return all, nil
+}
+
+// clearFaults finds listeners that may take passwords in the clear because they are on
+// loopback addresses, and are not: systemd or the command line has the last word there.
+func clearFaults(all []net.Listener) error {
+	var faults []error
+	for _, ln := range all {
+		l, ok := ln.(ruled)
+		if !ok || !l.as.PlainAuth || len(l.as.Networks) > 0 {
+			continue
+		}
+		if at, ok := l.Addr().(*net.TCPAddr); !ok || !at.IP.IsLoopback() {
+			faults = append(faults, fmt.Errorf("listener %s has allow_plaintext_auth and would be open to everybody at %s, expected networks = [...] with it, or a loopback address", l.as.Name, l.Addr()))
+		}
+	}
+	return errors.Join(faults...)
 }
 
 // passedName is the listener that a socket of systemd's is for: one without a

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"crypto/tls"
 	"net"
 	"os"
@@ -64,6 +65,25 @@ func TestListenArguments(t *testing.T) {
 		!strings.Contains(stderr.String(), `--listen MSB=127.0.0.1:0: there is no [[listener]] with name = "MSB"`) {
 		t.Errorf("with an unknown name it ended with %d, %s", code, stderr.String())
 	}
+}
+
+// TestClearListenArgument: passwords in the clear that are meant for this machine are not
+// taken from everybody because another address is given.
+func TestClearListenArgument(t *testing.T) {
+	s := secureSite(t, "")
+	text, err := os.ReadFile(s.path("gatepost.toml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.write("gatepost.toml", strings.Replace(string(text), "kind = \"submission\"", "kind = \"submission\"\ntls = \"none\"\nallow_plaintext_auth = true", 1))
+	var stderr buffer
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	code := run(ctx, []string{programName, "--config", s.path("gatepost.toml"), "--listen", "MSA=0.0.0.0:0"}, nil, nil, &stderr, nil)
+	if code == 0 || !strings.Contains(stderr.String(), "listener MSA has allow_plaintext_auth and would be open to everybody at ") {
+		t.Errorf("it ended with %d, %s", code, stderr.String())
+	}
+	s.start("--listen", "MSA=127.0.0.1:0")
 }
 
 // TestPassedByName: a socket of systemd's takes the place of one listener's addresses, by

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -110,7 +111,7 @@ func (r *checkReport) run(c *cli.Context) {
 	}
 	in := checkInput(cfg, engine)
 	listeners, err := setup.ReviewListeners(cfg, time.Now())
-	if err != nil {
+	if err = errors.Join(err, accountFaults(cfg)); err != nil {
 		r.fault(err)
 	}
 	r.warn(slices.Concat(lint.Check(in), listeners, resolve(c.Context, in)))

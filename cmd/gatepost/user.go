@@ -75,17 +75,17 @@ func accountsFile(c *cli.Context) (string, *config.Config, error) {
 	return cfg.Relay.Users, cfg, nil
 }
 
-// userName is the argument, and the file of accounts.
+// userName is the argument, as accounts are kept under it, and the file of accounts.
 func userName(c *cli.Context) (name, file string, cfg *config.Config, err error) {
 	args, err := program.Arguments(c, 1, 1, "the account's NAME")
 	if err != nil {
 		return "", "", nil, err
 	}
-	if _, err := sasl.PrepareName(args[0]); err != nil {
+	if name, err = sasl.PrepareName(args[0]); err != nil {
 		return "", "", nil, program.Usage(err)
 	}
 	file, cfg, err = accountsFile(c)
-	return args[0], file, cfg, err
+	return name, file, cfg, err
 }
 
 // wrongAccount is how the program ends after a fault of the file: the account is there, or
@@ -139,7 +139,8 @@ func (s streams) handOver(file, spool string) {
 		return
 	}
 	owner := info.Sys().(*syscall.Stat_t)
-	if err := os.Chown(file, int(owner.Uid), int(owner.Gid)); err != nil {
+	// Where others may write to its folder, it could be a link to another file by now.
+	if err := os.Lchown(file, int(owner.Uid), int(owner.Gid)); err != nil {
 		fmt.Fprintf(s.err, "made %s, but cannot give it to the owner of %s: %v\n", program.Printable(file), program.Printable(spool), err)
 	}
 }

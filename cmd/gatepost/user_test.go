@@ -138,6 +138,45 @@ func TestUserFaults(t *testing.T) {
 	}
 }
 
+// TestUserForms: an account is the same in each form of its name.
+func TestUserForms(t *testing.T) {
+	cfg, file := accounts(t, "")
+	const composed, apart = "jos\u00e9", "jose\u0301"
+	for _, args := range [][]string{
+		{"add", "--config", cfg, "--password-stdin", composed},
+		{"passwd", "--config", cfg, "--password-stdin", apart},
+		{"delete", "--config", cfg, apart},
+		{"add", "--config", cfg, "--password-stdin", apart},
+	} {
+		if code, _, errs := user(t, "secret\n", args...); code != 0 {
+			t.Errorf("user %q ended with %d, %q", args, code, errs)
+		}
+	}
+	if all, err := users.List(file); err != nil || len(all) != 1 || all[0].Name != composed {
+		t.Errorf("there are %v, %v", all, err)
+	}
+}
+
+// TestHandOver: a file that became a link, by whoever may write to its folder, leads to
+// no file of others.
+func TestHandOver(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root gives files away")
+	}
+	dir := t.TempDir()
+	spool, theirs, link := filepath.Join(dir, "spool"), filepath.Join(dir, "theirs"), filepath.Join(dir, "users")
+	for _, err := range []error{os.Mkdir(spool, 0o700), os.Chown(spool, 65534, 65534), os.WriteFile(theirs, nil, 0o600), os.Symlink(theirs, link)} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	streams{err: io.Discard}.handOver(link, spool)
+	var owner unix.Stat_t
+	if err := unix.Stat(theirs, &owner); err != nil || owner.Uid != 0 {
+		t.Errorf("the file that the link leads to belongs to %d, %v", owner.Uid, err)
+	}
+}
+
 // terminal is a terminal: what is typed at it, and what it shows.
 type terminal struct {
 	typed *os.File

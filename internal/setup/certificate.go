@@ -9,37 +9,43 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+
+	"gatepost/internal/follow"
 )
+
+// maxFollowed bounds the size of files that are followed, in bytes.
+const maxFollowed = 4 << 20
 
 // Certificate is this host's TLS certificate with its key, read anew when its files
 // change. It is safe for concurrent use.
 type Certificate struct {
-	pair *followed[*tls.Certificate]
+	file string
+	pair *follow.Files[tls.Certificate]
 }
 
 // OpenCertificate reads a certificate, with the chain after it, and its key, both in
 // PEM. A key that everybody on this host can read is refused.
 func OpenCertificate(certFile, keyFile string, log *slog.Logger) (*Certificate, error) {
 	read := func() (*tls.Certificate, error) { return readPair(certFile, keyFile) }
-	pair, err := follow("the TLS certificate", []string{certFile, keyFile}, read, log)
+	pair, err := follow.Open("the TLS certificate", []string{certFile, keyFile}, read, log)
 	if err != nil {
 		return nil, err
 	}
-	return &Certificate{pair}, nil
+	return &Certificate{certFile, pair}, nil
 }
 
 // Get returns the certificate in force; its Leaf is set.
-func (c *Certificate) Get() *tls.Certificate { return c.pair.get() }
+func (c *Certificate) Get() *tls.Certificate { return c.pair.Get() }
 
 // Fault is why the files as they are now are not in force; nil when they are.
-func (c *Certificate) Fault() error { return c.pair.fault() }
+func (c *Certificate) Fault() error { return c.pair.Fault() }
 
 func readPair(certFile, keyFile string) (*tls.Certificate, error) {
-	cert, err := readSmall(certFile, false)
+	cert, err := follow.Read(certFile, maxFollowed, false)
 	if err != nil {
 		return nil, err
 	}
-	key, err := readSmall(keyFile, true)
+	key, err := follow.Read(keyFile, maxFollowed, true)
 	if err != nil {
 		return nil, err
 	}
@@ -77,13 +83,13 @@ func usableKey(key []byte) error {
 // CAs are those who may have signed certificates of clients, read anew when their file
 // changes. It is safe for concurrent use.
 type CAs struct {
-	pool *followed[*x509.CertPool]
+	pool *follow.Files[x509.CertPool]
 }
 
 // OpenCAs reads certificates in PEM.
 func OpenCAs(file string, log *slog.Logger) (*CAs, error) {
 	read := func() (*x509.CertPool, error) { return readPool(file) }
-	pool, err := follow("the list of certificate authorities", []string{file}, read, log)
+	pool, err := follow.Open("the list of certificate authorities", []string{file}, read, log)
 	if err != nil {
 		return nil, err
 	}
@@ -91,10 +97,10 @@ func OpenCAs(file string, log *slog.Logger) (*CAs, error) {
 }
 
 // Get returns the pool in force.
-func (c *CAs) Get() *x509.CertPool { return c.pool.get() }
+func (c *CAs) Get() *x509.CertPool { return c.pool.Get() }
 
 func readPool(file string) (*x509.CertPool, error) {
-	data, err := readSmall(file, false)
+	data, err := follow.Read(file, maxFollowed, false)
 	if err != nil {
 		return nil, err
 	}

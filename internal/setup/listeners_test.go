@@ -82,7 +82,7 @@ func TestReviewListeners(t *testing.T) {
 			put(t, filepath.Join(dir, "key"), otherKey, 0o600)
 		}, "DIR/f:5: the certificate DIR/cert is not for host_name, mx.example.com, but for other.example: users who connect to that name are warned", ""},
 		{"a key for everybody", "", "", later(0), func() { os.Chmod(filepath.Join(dir, "key"), 0o644) },
-			"", "relay.server_cert: DIR/key: its mode is 0644, by which everybody on this host can read or change it, expected 0600, or 0640 with a group of its own: chmod o= DIR/key"},
+			"", "relay.server_cert: DIR/key: its mode is 0644, by which everybody on this host can read or change it; expected 0600, 0640 or 0660: chmod o= DIR/key"},
 	} {
 		if tc.spoil != nil {
 			tc.spoil()

@@ -5,17 +5,19 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
 	"gatepost/internal/config"
+	"gatepost/internal/follow"
 )
 
 // Senders says which envelope senders a user who has logged in may use
 // (relay.sender_binding). It is safe for concurrent use.
 type Senders struct {
 	domains []string // for "same": where users without a domain have their address
-	file    *followed[senderTable]
+	file    *follow.Files[senderTable]
 }
 
 // senderTable has the addresses of users by their login names: user@domain, @domain,
@@ -28,17 +30,32 @@ func OpenSenders(cfg *config.Config, hostName string, log *slog.Logger) (*Sender
 	b := cfg.Relay.SenderBinding
 	switch {
 	case b.Same:
-		domains := append([]string{hostName, domainOf(hostName)}, cfg.Relay.AuthRealm...)
-		return &Senders{domains: domains}, nil
+		return &Senders{domains: sameDomains(&cfg.Relay, hostName)}, nil
 	case b.File == "":
 		return nil, nil
 	}
-	read := func() (senderTable, error) { return readSenders(b.File) }
-	file, err := follow("the table of users' senders", []string{b.File}, read, log)
+	read := func() (*senderTable, error) {
+		table, err := readSenders(b.File)
+		return &table, err
+	}
+	file, err := follow.Open("the table of users' senders", []string{b.File}, read, log)
 	if err != nil {
 		return nil, err
 	}
 	return &Senders{file: file}, nil
+}
+
+// sameDomains are where users without a domain in their name have their address. In a sasldb
+// they are those of the first realm, and in the others joe may be somebody else.
+func sameDomains(r *config.Relay, hostName string) []string {
+	domains := append([]string{hostName, domainOf(hostName)}, r.AuthRealm...)
+	if r.SASLDB == "" || len(r.AuthRealm) == 0 {
+		return domains
+	}
+	others := r.AuthRealm[1:]
+	return slices.DeleteFunc(domains, func(d string) bool {
+		return slices.ContainsFunc(others, func(realm string) bool { return strings.EqualFold(realm, d) })
+	})
 }
 
 // Allowed tells whether user may send as sender, an address without <>. Everybody may
@@ -55,7 +72,7 @@ func (s *Senders) Allowed(user, sender string) bool {
 	if s.file == nil {
 		return s.same(user, local, domain)
 	}
-	for _, allowed := range s.file.get()[user] {
+	for _, allowed := range (*s.file.Get())[user] {
 		if allowed == "*" || allowed == "@"+domain || strings.EqualFold(allowed, local+"@"+domain) {
 			return true
 		}
@@ -78,7 +95,7 @@ func (s *Senders) same(user, local, domain string) bool {
 }
 
 func readSenders(file string) (senderTable, error) {
-	data, err := readSmall(file, false)
+	data, err := follow.Read(file, maxFollowed, false)
 	if err != nil {
 		return nil, err
 	}

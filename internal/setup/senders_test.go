@@ -48,6 +48,27 @@ func TestSendersSame(t *testing.T) {
 	}
 }
 
+// TestSendersRealms: joe of the first realm of a sasldb is not the joe of another.
+func TestSendersRealms(t *testing.T) {
+	cfg := config.Default()
+	cfg.Relay.SenderBinding, cfg.Relay.SASLDB = config.Binding{Same: true}, "/etc/sasldb2"
+	cfg.Relay.AuthRealm = []string{"first.example", "second.example", "example.com"}
+	s, err := OpenSenders(cfg, "mx.example.com", slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for sender, want := range map[string]bool{
+		"joe@first.example": true, "joe@mx.example.com": true, "joe@second.example": false, "joe@Example.COM": false,
+	} {
+		if got := s.Allowed("joe", sender); got != want {
+			t.Errorf("joe as %q: %v, want %v", sender, got, want)
+		}
+	}
+	if !s.Allowed("joe@second.example", "joe@second.example") {
+		t.Error("joe of the second realm may not send as himself")
+	}
+}
+
 func TestSendersFile(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "senders")
 	put(t, file, []byte("# who may send as whom\njoe: joe@Example.com, @lists.example.com\njoe:\tj@example.com\n\nann@a.example: *\n"), 0o644)

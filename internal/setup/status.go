@@ -62,7 +62,7 @@ type CertificateStatus struct {
 // Status is what a running daemon says of the certificate.
 func (c *Certificate) Status() *CertificateStatus {
 	leaf := c.Get().Leaf
-	s := &CertificateStatus{File: c.pair.files[0], Names: namesOf(leaf), NotAfter: leaf.NotAfter}
+	s := &CertificateStatus{File: c.file, Names: namesOf(leaf), NotAfter: leaf.NotAfter}
 	if err := c.Fault(); err != nil {
 		s.Fault = err.Error()
 	}

@@ -55,14 +55,18 @@ func (k *kdf) derive(h func() hash.Hash, password string, salt []byte, iteration
 	return v, nil
 }
 
-// attempt is one look at a proof that the client is an account's user, between the
-// throttle's limits. check runs when it may.
-func (x *Exchange) attempt(ctx context.Context, account string, check func(context.Context) error) error {
+// attempt is one look at a proof that the client is a user, between the throttle's limits.
+// check runs when it may.
+func (x *Exchange) attempt(ctx context.Context, user, realm string, check func(context.Context) error) error {
 	s := x.server
-	x.account = account
+	x.account = s.account(user, realm)
+	name := x.account
+	if realm == "" {
+		name = user
+	}
 	ctx, cancel := context.WithTimeout(ctx, s.kdf.patience)
 	defer cancel()
-	ticket, err := s.throttle.admit(ctx, x.conn.Client, account)
+	ticket, err := s.throttle.admit(ctx, x.conn.Client, x.account, name)
 	if err != nil {
 		return err
 	}
@@ -86,7 +90,7 @@ func (x *Exchange) password(ctx context.Context, user, password string) error {
 	if err != nil {
 		return refuse(ErrFailed, "the name is not one that accounts have")
 	}
-	return x.attempt(ctx, x.server.account(name, ""), func(ctx context.Context) error {
+	return x.attempt(ctx, name, "", func(ctx context.Context) error {
 		secrets, found, err := x.server.known(ctx, name, "")
 		if err != nil {
 			return err

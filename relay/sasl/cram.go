@@ -97,7 +97,7 @@ func (c *cramMD5) check(ctx context.Context, user string, digest []byte) error {
 	if err != nil {
 		return refuse(ErrFailed, "the name is not one that accounts have")
 	}
-	return c.x.attempt(ctx, c.x.server.account(name, ""), func(ctx context.Context) error {
+	return c.x.attempt(ctx, name, "", func(ctx context.Context) error {
 		secrets, found, err := c.x.server.known(ctx, name, "")
 		if err != nil {
 			return err

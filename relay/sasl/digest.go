@@ -136,7 +136,7 @@ func (d *digestMD5) check(ctx context.Context, r *digestResponse) ([]byte, error
 		return nil, refuse(ErrFailed, "the name is not one that accounts have")
 	}
 	var answer []byte
-	err = d.x.attempt(ctx, d.x.server.account(name, r.realm), func(ctx context.Context) error {
+	err = d.x.attempt(ctx, name, r.realm, func(ctx context.Context) error {
 		secrets, found, err := d.x.server.known(ctx, name, r.realm)
 		if err != nil {
 			return err

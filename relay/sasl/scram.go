@@ -160,7 +160,7 @@ func (d *scramDialogue) credentials(ctx context.Context, user string) (scram.Sto
 // final takes client-final-message and returns server-final-message.
 func (d *scramDialogue) final(ctx context.Context, message string) ([]byte, error) {
 	var answer string
-	err := d.x.attempt(ctx, d.x.server.account(d.name, ""), func(ctx context.Context) error {
+	err := d.x.attempt(ctx, d.name, "", func(ctx context.Context) error {
 		if err := d.fill(ctx); err != nil {
 			return err
 		}

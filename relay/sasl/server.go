@@ -161,10 +161,15 @@ func (s *Server) dialogue(name string, x *Exchange) dialogue {
 	return &scramDialogue{x: x, kind: scramKindOf(name)}
 }
 
-// known finds a user's secrets in the first accounts that have some.
+// known finds a user's secrets in the first accounts that have some. Who is called the
+// same in accounts before those is that user, by whatever form of the name he was found:
+// or joe@example.com could log in as joe with a password that is not joe's any more.
 func (s *Server) known(ctx context.Context, user, realm string) (Secrets, bool, error) {
-	for _, a := range s.cfg.Accounts {
+	for i, a := range s.cfg.Accounts {
 		secrets, found, err := a.Lookup(ctx, user, realm)
+		if err == nil && found && i > 0 {
+			secrets, err = s.before(ctx, i, realm, secrets)
+		}
 		if err != nil {
 			return Secrets{}, false, fmt.Errorf("%w: %w", ErrTemporary, err)
 		}
@@ -173,6 +178,16 @@ func (s *Server) known(ctx context.Context, user, realm string) (Secrets, bool, 
 		}
 	}
 	return Secrets{}, false, nil
+}
+
+// before is what the first n accounts have under the name that goes with secrets, else secrets.
+func (s *Server) before(ctx context.Context, n int, realm string, secrets Secrets) (Secrets, error) {
+	for _, a := range s.cfg.Accounts[:n] {
+		if first, found, err := a.Lookup(ctx, secrets.Name, realm); err != nil || found {
+			return first, err
+		}
+	}
+	return secrets, nil
 }
 
 // usual is what secrets of all accounts are like.

@@ -49,9 +49,9 @@ type throttle struct {
 // accountKey stands for an account's name, so that long names take no memory.
 type accountKey uint64
 
-// home is a network that an account has logged in from.
+// home is a network that an account has logged in from, by this name.
 type home struct {
-	account accountKey
+	name    accountKey
 	network netip.Prefix
 }
 
@@ -64,9 +64,9 @@ type gauge struct {
 }
 
 type failure struct {
-	at      time.Time
-	source  netip.Prefix
-	account accountKey
+	at     time.Time
+	source netip.Prefix
+	name   accountKey
 }
 
 func newThrottle(limits Throttle, now func() time.Time) *throttle {
@@ -128,16 +128,19 @@ type ticket struct {
 	t              *throttle
 	client         netip.Addr
 	account        accountKey
+	name           accountKey
 	source, net    *gauge
 	accountFailure *gauge // nil: the account is at home there
 }
 
 // admit waits until the check can be made without breaking a limit, whatever comes of
-// those under way. It fails with ErrThrottled when a limit is reached, and with
-// ErrTemporary at the end of ctx.
-func (t *throttle) admit(ctx context.Context, client netip.Addr, account string) (*ticket, error) {
+// those under way. name is the account as the client has called it: forms of a name count
+// as one account, but may belong to two, who are at home where they are and forgiven what
+// was theirs. It fails with ErrThrottled when a limit is reached, and with ErrTemporary at
+// the end of ctx.
+func (t *throttle) admit(ctx context.Context, client netip.Addr, account, name string) (*ticket, error) {
 	for {
-		k, busy, err := t.try(client, accountKey(maphash.String(t.seed, account)))
+		k, busy, err := t.try(client, t.key(account), t.key(name))
 		if busy == nil {
 			return k, err
 		}
@@ -149,15 +152,17 @@ func (t *throttle) admit(ctx context.Context, client netip.Addr, account string)
 	}
 }
 
+func (t *throttle) key(account string) accountKey { return accountKey(maphash.String(t.seed, account)) }
+
 // try is a ticket, or what to wait for, or a refusal.
-func (t *throttle) try(client netip.Addr, account accountKey) (*ticket, <-chan struct{}, error) {
+func (t *throttle) try(client netip.Addr, account, name accountKey) (*ticket, <-chan struct{}, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	now := t.now()
-	k := &ticket{t: t, client: client, account: account}
+	k := &ticket{t: t, client: client, account: account, name: name}
 	k.source = of(t.sources, sourceOf(client))
 	k.net = of(t.networks, networkOf(client))
-	if _, at := t.homes.Get(home{account, homeOf(client)}); !at {
+	if _, at := t.homes.Get(home{name, homeOf(client)}); !at {
 		k.accountFailure = of(t.accounts, account)
 	}
 	limits := []int{t.limits.Source, t.limits.Network, t.limits.Account}
@@ -197,13 +202,13 @@ func of[K comparable](table *lru.Cache[K, *gauge], key K) *gauge {
 func (k *ticket) gauges() [3]*gauge { return [3]*gauge{k.source, k.net, k.accountFailure} }
 
 // end tells what came of the check. After a success, earlier failures of the client
-// with this account do not count any more: they were a slip. Those with other accounts
+// by this name do not count any more: they were a slip. Those with other accounts
 // do, or somebody with an account could guess the others' for ever.
 func (k *ticket) end(err error) {
 	t := k.t
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	this := failure{t.now(), sourceOf(k.client), k.account}
+	this := failure{t.now(), sourceOf(k.client), k.name}
 	for _, g := range k.gauges() {
 		if g == nil {
 			continue
@@ -219,12 +224,12 @@ func (k *ticket) end(err error) {
 			g.failures = append(g.failures, this)
 		default:
 			g.failures = slices.DeleteFunc(g.failures, func(f failure) bool {
-				return f.source == this.source && f.account == this.account
+				return f.source == this.source && f.name == this.name
 			})
 		}
 	}
 	if err == nil {
-		t.homes.Add(home{k.account, homeOf(k.client)}, struct{}{})
+		t.homes.Add(home{k.name, homeOf(k.client)}, struct{}{})
 	}
 	k.forget()
 }

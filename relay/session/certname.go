@@ -1,6 +1,7 @@
 package session
 
 import (
+	"crypto/x509"
 	"encoding/asn1"
 	"strings"
 )
@@ -8,6 +9,9 @@ import (
 // longestCertName is where sendmail begins to leave attributes out. A name that is
 // longer is no name here: what is left of two could be the same.
 const longestCertName = 255
+
+// emptyName is a distinguished name without attributes, in DER.
+const emptyName = "\x30\x00"
 
 const upperHex = "0123456789ABCDEF"
 
@@ -66,6 +70,16 @@ func certName(der []byte) string {
 		b.WriteByte(c)
 	}
 	return b.String()
+}
+
+// certNames are a certificate's subject and issuer. If one of them is no name here, neither
+// is the other: half of who it is from is believed no more than nothing.
+func certNames(c *x509.Certificate) (subject, issuer string) {
+	subject, issuer = certName(c.RawSubject), certName(c.RawIssuer)
+	if subject == "" && len(c.RawSubject) > len(emptyName) || issuer == "" && len(c.RawIssuer) > len(emptyName) {
+		return "", ""
+	}
+	return subject, issuer
 }
 
 // oneLine is a distinguished name in OpenSSL's one-line form.

@@ -95,7 +95,8 @@ func clientCert(c *tls.ConnectionState, cas *x509.CertPool) policy.TLS {
 		return policy.TLS{Verify: verifyNo}
 	}
 	leaf := c.PeerCertificates[0]
-	t := policy.TLS{Verify: verifyFail, CertSubject: certName(leaf.RawSubject), CertIssuer: certName(leaf.RawIssuer)}
+	t := policy.TLS{Verify: verifyFail}
+	t.CertSubject, t.CertIssuer = certNames(leaf)
 	if cas == nil {
 		return t // with a nil pool those of the system would be believed
 	}

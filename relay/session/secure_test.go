@@ -303,6 +303,8 @@ func TestClientCertificates(t *testing.T) {
 		{"a server's", []tls.Certificate{site.ca.Issue(name, nil, func(c *x509.Certificate) {
 			c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
 		})}, policy.TLS{Verify: "FAIL", CertSubject: subject, CertIssuer: issuer}},
+		{"too long a name", []tls.Certificate{site.ca.Issue(certtest.Name(t, "/CN="+strings.Repeat("x", 252)), nil)}, policy.TLS{Verify: "OK"}},
+		{"no name", []tls.Certificate{site.ca.Issue([]byte(emptyName), []string{"bob.example"})}, policy.TLS{Verify: "OK", CertIssuer: issuer}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			seen := make(chan policy.TLS, 1)

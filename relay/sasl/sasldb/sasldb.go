@@ -11,9 +11,9 @@ import (
 	"slices"
 	"strings"
 
+	"gatepost/internal/follow"
 	"gatepost/maps/bdb"
 	"gatepost/relay/sasl"
-	"gatepost/relay/sasl/internal/follow"
 )
 
 // maxFile bounds the database, in bytes.
@@ -21,7 +21,7 @@ const maxFile = 64 << 20
 
 // Accounts are those of a sasldb2. It is safe for concurrent use.
 type Accounts struct {
-	file   *follow.File[passwords]
+	file   *follow.Files[passwords]
 	realms []string
 }
 
@@ -38,8 +38,14 @@ type passwords map[account]string
 // It fails for a file that every user of the host may read, that is no such database, or
 // that is one of Cyrus SASL version 1.
 func Open(path string, realms []string, log *slog.Logger) (*Accounts, error) {
-	parse := func(data []byte) (*passwords, error) { return parse(path, data) }
-	file, err := follow.Open(path, maxFile, parse, log)
+	read := func() (*passwords, error) {
+		data, err := follow.Read(path, maxFile, true)
+		if err != nil {
+			return nil, err
+		}
+		return parse(path, data)
+	}
+	file, err := follow.Open("accounts", []string{path}, read, log)
 	if err != nil {
 		return nil, err
 	}

@@ -102,7 +102,7 @@ func TestRefused(t *testing.T) {
 		old:                     {"version 1", "dbconverter-2", "expected /etc/sasldb2"},
 		text:                    {"not a Berkeley DB file"},
 		odd:                     {"expected user, realm and property"},
-		open:                    {"mode 0664 lets every user of this host in"},
+		open:                    {"its mode is 0664, by which everybody on this host can read or change it"},
 		filepath.Join(dir, "x"): {"no such file"},
 		dir:                     {"not a regular file"},
 	} {

@@ -13,8 +13,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"gatepost/internal/follow"
 	"gatepost/relay/sasl"
-	"gatepost/relay/sasl/internal/follow"
 )
 
 // What an edit fails with, besides trouble with the file. Test with errors.Is.
@@ -115,7 +115,7 @@ func edit(ctx context.Context, path string, change func(*text) error) error {
 		return err
 	}
 	defer unlock()
-	data, err := follow.Read(path, maxFile)
+	data, err := follow.Read(path, maxFile, true)
 	fresh := errors.Is(err, fs.ErrNotExist)
 	if fresh {
 		data, err = []byte(head()), nil

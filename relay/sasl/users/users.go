@@ -19,13 +19,13 @@ import (
 	"context"
 	"log/slog"
 
+	"gatepost/internal/follow"
 	"gatepost/relay/sasl"
-	"gatepost/relay/sasl/internal/follow"
 )
 
 // Accounts are those of a file. It is safe for concurrent use.
 type Accounts struct {
-	file *follow.File[content]
+	file *follow.Files[content]
 }
 
 // Open reads the file. It is read again within a second after it has changed; a bad edit
@@ -34,8 +34,14 @@ type Accounts struct {
 // It fails for a file that every user of the host may read, and with file and line for
 // what is no account.
 func Open(path string, log *slog.Logger) (*Accounts, error) {
-	parse := func(data []byte) (*content, error) { return parse(path, data) }
-	file, err := follow.Open(path, maxFile, parse, log)
+	read := func() (*content, error) {
+		data, err := follow.Read(path, maxFile, true)
+		if err != nil {
+			return nil, err
+		}
+		return parse(path, data)
+	}
+	file, err := follow.Open("accounts", []string{path}, read, log)
 	if err != nil {
 		return nil, err
 	}
@@ -61,7 +67,7 @@ type Account struct {
 
 // List are the accounts in the order of the file.
 func List(path string) ([]Account, error) {
-	data, err := follow.Read(path, maxFile)
+	data, err := follow.Read(path, maxFile, true)
 	if err != nil {
 		return nil, err
 	}

@@ -194,7 +194,7 @@ func TestEditRefuses(t *testing.T) {
 	if err := os.Chmod(path, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if err := add("ann", "pw", few); err == nil || !strings.Contains(err.Error(), "mode 0644") {
+	if err := add("ann", "pw", few); err == nil || !strings.Contains(err.Error(), "mode is 0644") {
 		t.Errorf("a file for everybody: error %v", err)
 	}
 }

@@ -12,13 +12,23 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func parse(data []byte) (*string, error) {
-	if strings.HasPrefix(string(data), "bad") {
-		return nil, errors.New("file:1: bad")
-	}
-	s := string(data)
-	return &s, nil
+// open follows one file of text.
+func open(path string, most int64, read func()) (*Files[string], error) {
+	return Open("the file", []string{path}, func() (*string, error) {
+		read()
+		data, err := Read(path, most, true)
+		if err != nil {
+			return nil, err
+		}
+		s := string(data)
+		if strings.HasPrefix(s, "bad") {
+			return nil, errors.New("file:1: bad")
+		}
+		return &s, nil
+	}, nil)
 }
+
+func nothing() {}
 
 func put(t *testing.T, path, content string) {
 	t.Helper()
@@ -36,7 +46,7 @@ func TestSameTime(t *testing.T) {
 	if err := os.Chtimes(path, old, old); err != nil {
 		t.Fatal(err)
 	}
-	f, err := Open(path, 10, parse, nil)
+	f, err := open(path, 10, nothing)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,7 +73,7 @@ func TestOncePerSecond(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "file")
 	put(t, path, "one")
 	reads := 0
-	f, err := Open(path, 10, func(data []byte) (*string, error) { reads++; return parse(data) }, nil)
+	f, err := open(path, 10, func() { reads++ })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,7 +104,7 @@ func TestOpenRefuses(t *testing.T) {
 		"pipe":    {pipe, 10, "not a regular file"},
 		"folder":  {dir, 10, "not a regular file"},
 	} {
-		if _, err := Open(c.path, c.most, parse, nil); err == nil || !strings.Contains(err.Error(), c.want) {
+		if _, err := open(c.path, c.most, nothing); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: error %v, want %q", name, err, c.want)
 		}
 	}
