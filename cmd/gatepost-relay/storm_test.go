@@ -122,10 +122,7 @@ func (c *stormClient) message(i int) error {
 // goes out. Clients send again what was not answered 250; in the end each message must
 // have arrived, whole.
 func TestKilledAgainAndAgain(t *testing.T) {
-	messages := int64(3000)
-	if testing.Short() {
-		messages = 1000
-	}
+	const messages = int64(3000)
 	s := newSite(t)
 	hop := &tally{t: t, got: map[string]int{}}
 	hopListener, err := net.Listen("tcp", "127.0.0.1:0")

@@ -16,13 +16,10 @@ import (
 // included.
 const mostMemory = 256 << 20
 
-// underAttack runs an attack, serves plain sessions meanwhile and measures. One in
-// ten may take longer than a second: the machine has other things to do.
+// underAttack runs an attack, serves plain sessions meanwhile and measures. Each has a
+// second; one stall of the machine is forgiven.
 func underAttack(t *testing.T, f *fixture, attack func()) {
 	t.Helper()
-	if testing.Short() {
-		t.Skip("takes seconds")
-	}
 	runtime.GC()
 	done := make(chan struct{})
 	go func() {
@@ -45,7 +42,7 @@ func underAttack(t *testing.T, f *fixture, attack func()) {
 		peak = max(peak, m.HeapInuse+m.StackInuse)
 	}
 	t.Logf("at most %d MiB; %d sessions, %d of them slow", peak>>20, sessions, slow)
-	if slow > 1+sessions/10 {
+	if slow > 1 {
 		t.Errorf("%d of %d plain sessions took more than a second", slow, sessions)
 	}
 	if peak > mostMemory {

@@ -74,7 +74,7 @@ func TestForcedSender(t *testing.T) {
 	}}).listen(&Rules{Sender: "scanner@office.example"})
 	c := f.greeted()
 	c.say("MAIL FROM:<a@b@c>", "553 5.1.3 <a@b@c>... ")
-	for _, from := range []string{"<>", "<ceo@office.example>", "<@route:x@y>"} {
+	for _, from := range []string{"<>", "<boss@office.example>", "<@route:x@y>"} {
 		c.say("MAIL FROM:"+from, "250 2.1.0 <scanner@office.example>... Sender ok")
 		c.say("RCPT TO:<u@local.example>", "250 ")
 		c.say("DATA", "354 ")

@@ -24,9 +24,6 @@ const (
 // TestMemoryOfTLSSessions has 1,000 clients, of another process, that begin TLS, log in,
 // send a message of 40 KB and stay.
 func TestMemoryOfTLSSessions(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes seconds")
-	}
 	site := newSite(t)
 	f := accepting(t, limits(func(l *Limits) { l.Conns = 2 * manySessions })).listen(&Rules{TLS: site.server(), Auth: logins(t, "PLAIN"), RequireTLS: true, RequireAuth: true})
 	before := memoryInUse()

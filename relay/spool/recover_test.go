@@ -175,9 +175,6 @@ func TestForeignFilesAreLeftAlone(t *testing.T) {
 // TestOpenIsFast opens a spool of 100,000 messages, and counts what each takes of the
 // memory.
 func TestOpenIsFast(t *testing.T) {
-	if testing.Short() {
-		t.Skip("100,000 messages")
-	}
 	const n = 100_000
 	dir := t.TempDir()
 	o := Options{Log: slog.New(slog.DiscardHandler)}
