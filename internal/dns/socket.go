@@ -17,6 +17,7 @@ import (
 )
 
 const (
+	kernelRoom = 1 << 20          // for replies that wait to be read: a whole window's, with what else comes
 	readSize   = 4096             // room for servers that send more than was asked for
 	readBatch  = 16               // replies that one system call may bring
 	socketUses = 256              // queries that a socket sends, and so the use of a port that was found out
@@ -83,7 +84,7 @@ func openSocket(server *net.UDPAddr, life time.Duration, closed func(*socket)) (
 	var seed [32]byte
 	if _, err = crand.Read(seed[:]); err == nil {
 		s.ids = rand.NewChaCha8(seed)
-		err = errors.Join(conn.SetReadDeadline(s.born.Add(life)), conn.SetWriteDeadline(s.born.Add(2*life)))
+		err = errors.Join(conn.SetReadBuffer(kernelRoom), conn.SetReadDeadline(s.born.Add(life)), conn.SetWriteDeadline(s.born.Add(2*life)))
 	}
 	if err != nil {
 		conn.Close()
