@@ -75,7 +75,7 @@ func BenchmarkSMTP(b *testing.B) {
 	begun := cpu()
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
-			if got := x.Deliver(b.Context(), m, []int{0}); got[0].Outcome != Delivered {
+			if got := x.Deliver(b.Context(), "", m, []int{0}); got[0].Outcome != Delivered {
 				b.Error(got)
 			}
 		}

@@ -23,9 +23,10 @@ type Message interface {
 // Transport is a way out. Its methods are safe for concurrent use.
 type Transport interface {
 	// Deliver tries once to hand m to those of its recipients whose indexes are given,
-	// and returns the result for each, in their order. It returns soon after ctx is done;
-	// what was under way then is deferred.
-	Deliver(ctx context.Context, m Message, recipients []int) []Result
+	// and returns the result for each, in their order. The destination is the next hop, in
+	// the transport's own form; "" for one that has only one. It returns soon after ctx is
+	// done; what was under way then is deferred.
+	Deliver(ctx context.Context, destination string, m Message, recipients []int) []Result
 
 	// String is where it goes to, for the log.
 	String() string
@@ -54,8 +55,14 @@ func (o Outcome) String() string {
 type Result struct {
 	Outcome Outcome
 	Status  smtp.EnhancedCode // of the peer, or ours; zero when the peer gave none
+	Code    int               // the peer's reply code; 0 when Reply is our own words
 	Reply   string            // the peer's reply, or what went wrong: printable ASCII, at most MaxReply bytes
 	Relay   string            // the peer: "host[192.0.2.1]:25"; "" when none could be asked
+	Secured string            // how the connection was secured: "TLSv1.3, verified"; "" when it was not
+
+	// Notifies says that the peer offers DSN, and was told what the sender wants to be
+	// told of (RFC 3461): reports about this recipient are its business now.
+	Notifies bool
 
 	// Down says that nothing could be handed to this destination, whatever the message:
 	// no connection, or no greeting. Others for it need not be tried just now.

@@ -192,7 +192,7 @@ func show(results []Result) string {
 }
 
 func deliver(x Transport, m Message) string {
-	return show(x.Deliver(context.Background(), m, all(m)))
+	return show(x.Deliver(context.Background(), "", m, all(m)))
 }
 
 // Parts of scripts.

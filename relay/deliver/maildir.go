@@ -51,7 +51,7 @@ func (d *Maildir) String() string { return "maildir:" + d.path }
 
 // Deliver writes m into the maildir of each recipient. A recipient whose name can be no
 // part of a path fails; every trouble with files is worth another attempt.
-func (d *Maildir) Deliver(ctx context.Context, m Message, recipients []int) []Result {
+func (d *Maildir) Deliver(ctx context.Context, _ string, m Message, recipients []int) []Result {
 	env := m.Envelope()
 	results := make([]Result, len(recipients))
 	for i, r := range recipients {

@@ -26,7 +26,7 @@ func TestMaildir(t *testing.T) {
 	m := message("Bob@Example.NET", `"Carol"@example.net`)
 	m.body = strings.Repeat("From: x\r\n\r\n.\r\n", chunk/5)
 	for range 2 {
-		for _, r := range d.Deliver(context.Background(), m, []int{0, 1}) {
+		for _, r := range d.Deliver(context.Background(), "", m, []int{0, 1}) {
 			if r.Outcome != Delivered || !strings.HasPrefix(r.Reply, "stored as ") || r.Down {
 				t.Fatalf("%+v", r)
 			}
@@ -70,7 +70,7 @@ func TestMaildirHostile(t *testing.T) {
 		base := t.TempDir()
 		d := maildir(t, filepath.Join(base, "mail/%d/%u"))
 		m := message(address)
-		got := d.Deliver(context.Background(), m, []int{0})
+		got := d.Deliver(context.Background(), "", m, []int{0})
 		if got[0].Outcome != Failed || got[0].Status != statusBadMailbox || !fit(got[0].Reply) {
 			t.Errorf("%q: %+v", address, got[0])
 		}
@@ -118,7 +118,7 @@ func TestMaildirTrouble(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	if got := d.Deliver(ctx, m, []int{0}); got[0].Outcome != Deferred {
+	if got := d.Deliver(ctx, "", m, []int{0}); got[0].Outcome != Deferred {
 		t.Errorf("%+v", got)
 	}
 }

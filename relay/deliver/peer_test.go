@@ -127,7 +127,7 @@ func TestPeerLMTP(t *testing.T) {
 	}
 	defer x.Close()
 	for range 2 {
-		got := x.Deliver(t.Context(), message("full@example.net", "nobody@example.net", "bob@example.net"), []int{0, 1, 2})
+		got := x.Deliver(t.Context(), "", message("full@example.net", "nobody@example.net", "bob@example.net"), []int{0, 1, 2})
 		if got[0].Outcome != Deferred || got[1].Outcome != Failed || got[2].Outcome != Delivered || got[2].Relay != "unix:"+path {
 			t.Errorf("%+v", got)
 		}

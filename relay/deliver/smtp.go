@@ -135,7 +135,7 @@ func (s *SMTP) Close() { s.pool.close() }
 
 // Deliver sends m with as few transactions as the next hop lets it. All recipients of one
 // transaction share the reply to the message, except in LMTP.
-func (s *SMTP) Deliver(ctx context.Context, m Message, recipients []int) []Result {
+func (s *SMTP) Deliver(ctx context.Context, _ string, m Message, recipients []int) []Result {
 	env := m.Envelope()
 	results := make([]Result, len(recipients))
 	todo := make([]int, 0, len(recipients))

@@ -153,7 +153,7 @@ func TestDeliverEnds(t *testing.T) {
 		ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
 		begun := time.Now()
 		m := message("bob@example.net")
-		got := show(s.transport(nil).Deliver(ctx, m, all(m)))
+		got := show(s.transport(nil).Deliver(ctx, "", m, all(m)))
 		cancel()
 		if !strings.HasPrefix(got, "Deferred 4.4.2 given up while waiting for ") || strings.Contains(got, "down") || time.Since(begun) > 3*time.Second {
 			t.Errorf("after %v: %s", time.Since(begun), got)
@@ -177,7 +177,7 @@ func TestAddresses(t *testing.T) {
 		}
 	})
 	m := message("bob@example.net")
-	got := x.Deliver(context.Background(), m, all(m))
+	got := x.Deliver(context.Background(), "", m, all(m))
 	if got[0].Outcome != Delivered || got[0].Relay != "smart.example[127.0.0.1]:"+port {
 		t.Errorf("%+v", got)
 	}

@@ -46,7 +46,7 @@ func BenchmarkHandOff(b *testing.B) {
 type nothing struct{}
 
 func (*nothing) String() string { return "nothing" }
-func (*nothing) Deliver(_ context.Context, m deliver.Message, to []int) []deliver.Result {
+func (*nothing) Deliver(_ context.Context, _ string, m deliver.Message, to []int) []deliver.Result {
 	results := make([]deliver.Result, len(to))
 	for i := range results {
 		results[i] = deliver.Result{Outcome: deliver.Delivered, Reply: "250 2.0.0 taken", Relay: "nowhere"}

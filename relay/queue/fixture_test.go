@@ -109,7 +109,7 @@ type counting struct {
 	calls []string // ids
 }
 
-func (c *counting) Deliver(ctx context.Context, m deliver.Message, to []int) []deliver.Result {
+func (c *counting) Deliver(ctx context.Context, destination string, m deliver.Message, to []int) []deliver.Result {
 	id := m.Envelope().ID
 	c.mu.Lock()
 	c.calls = append(c.calls, id)
@@ -117,7 +117,7 @@ func (c *counting) Deliver(ctx context.Context, m deliver.Message, to []int) []d
 	if c.does != nil {
 		return c.does(ctx, id, to)
 	}
-	return c.Transport.Deliver(ctx, m, to)
+	return c.Transport.Deliver(ctx, destination, m, to)
 }
 
 func (c *counting) String() string { return "counting" }

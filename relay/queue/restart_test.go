@@ -23,7 +23,7 @@ type ledger struct {
 
 func (l *ledger) String() string { return l.name }
 
-func (l *ledger) Deliver(ctx context.Context, m deliver.Message, to []int) []deliver.Result {
+func (l *ledger) Deliver(ctx context.Context, _ string, m deliver.Message, to []int) []deliver.Result {
 	env := m.Envelope()
 	results := make([]deliver.Result, len(to))
 	down := rand.IntN(40) == 0

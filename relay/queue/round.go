@@ -185,7 +185,7 @@ func (q *Queue) attempt(l *lane, j job) (state reach, reason string) {
 		q.postpone(j, begun.Add(q.config.Schedule(j.round.number)), l.String(), "cannot read the envelope")
 		return unknown, ""
 	}
-	results := q.deliverTo(l.route.Transport, work{j.round.entry.m, env}, j.to)
+	results := q.deliverTo(l.route, work{j.round.entry.m, env}, j.to)
 	for i := range results {
 		switch {
 		case results[i].Down:
@@ -199,7 +199,7 @@ func (q *Queue) attempt(l *lane, j job) (state reach, reason string) {
 }
 
 // deliverTo is the transport's Deliver, whose panic costs one attempt.
-func (q *Queue) deliverTo(t deliver.Transport, w work, to []int) (results []deliver.Result) {
+func (q *Queue) deliverTo(r Route, w work, to []int) (results []deliver.Result) {
 	defer func() {
 		if p := recover(); p != nil {
 			q.config.Log.Error("panic while delivering", "queue", w.ID(), "panic", p, "stack", string(debug.Stack()))
@@ -209,7 +209,7 @@ func (q *Queue) deliverTo(t deliver.Transport, w work, to []int) (results []deli
 			}
 		}
 	}()
-	return t.Deliver(q.deliver, w, to)
+	return r.Transport.Deliver(q.deliver, r.Destination, w, to)
 }
 
 // postpone ends a part without an attempt.

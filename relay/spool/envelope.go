@@ -15,6 +15,13 @@ type Envelope struct {
 	Recipients []Recipient // in the order of RCPT, at least one
 	Client     Client      // who brought it, for those who look at the queue
 	Hold       string      // reason why it is not delivered (quarantine); "": it is delivered
+
+	// What the sender wants to be told of, and how (RFC 3461).
+	Ret   string // RET: "FULL", "HDRS", or "" when it was not given
+	EnvID string // ENVID, xtext as it was given; "" without
+
+	Warned bool      // the sender has been told that it is late
+	Since  time.Time // its lifetime counts from then: Arrived, unless it was queued anew
 }
 
 // Client is who brought a message.
@@ -30,7 +37,22 @@ type Recipient struct {
 	Address string // without <>, quotes kept
 	State   State
 	Reply   string // the last answer of a next hop: "host: 450 4.2.0 ..."; "" if none was had
+	Status  string // the enhanced status code that goes with Reply: "4.2.0"; "" if there is none
+
+	Notify Notify // what reports are wanted
+	ORcpt  string // ORCPT, "type;xtext" as it was given; "" without
 }
+
+// Notify is what a sender wants to be told of a recipient, NOTIFY of RFC 3461. It is a set;
+// the empty one means that nothing was asked for: failures are told, and delays.
+type Notify uint8
+
+const (
+	NotifySuccess Notify = 1 << iota
+	NotifyFailure
+	NotifyDelay
+	NotifyNever // alone
+)
 
 // State says what has become of a recipient.
 type State uint8
@@ -38,7 +60,8 @@ type State uint8
 const (
 	Pending   State = iota // to be delivered
 	Delivered              // a next hop has taken it
-	Failed                 // for good; the message is held for the operator
+	Failed                 // for good
+	Reported               // for good, and the sender has been told, or must not be
 )
 
 // String is the state in one word.
@@ -50,6 +73,8 @@ func (s State) String() string {
 		return "delivered"
 	case Failed:
 		return "failed"
+	case Reported:
+		return "reported"
 	}
 	return "unknown"
 }
@@ -60,11 +85,14 @@ type Update struct {
 	Attempts   *int       // how often it was tried
 	NextTry    *time.Time // when it is due; the zero time: at once
 	Hold       *string    // "" releases it
+	Warned     *bool
+	Since      *time.Time
 }
 
 // Change is a recipient's new state.
 type Change struct {
-	Index int // in Envelope.Recipients
-	State State
-	Reply string // the next hop's answer, at most 512 bytes of it are kept
+	Index  int // in Envelope.Recipients
+	State  State
+	Reply  string // the next hop's answer, at most 512 bytes of it are kept
+	Status string
 }
