@@ -8,6 +8,9 @@ import (
 	"time"
 )
 
+// company is how long a Sync waits for messages to share a sync with.
+const company = time.Millisecond
+
 // maxBatch bounds what is written with one sync, so that nobody waits for too much.
 const maxBatch = 4 << 20
 
@@ -20,8 +23,9 @@ type batch struct {
 	states  []written
 	done    []uint64
 	writers []*Writer
-	small   []byte   // records other than messages
-	parts   [][]byte // all of it, for the system
+	syncers []chan error // of Sync, whose states and removals are all in this batch
+	small   []byte       // records other than messages
+	parts   [][]byte     // all of it, for the system
 	n       int64
 }
 
@@ -38,24 +42,43 @@ func (s *Spool) commitLoop() {
 	defer close(s.committed)
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
-	armed := false
+	var rings time.Time // zero: never
 	for {
 		late := false
 		select {
 		case <-s.wake:
 		case <-timer.C:
-			armed, late = false, true
+			rings, late = time.Time{}, true
 		case <-s.stop:
 			s.commitAll()
 			return
 		}
 		for s.commitSome(late) {
 		}
-		if !armed && s.unwritten() {
-			timer.Reset(max(s.o.delay, time.Until(s.notBefore)))
-			armed = true
+		if due := s.due(); !due.IsZero() && (rings.IsZero() || due.Before(rings)) {
+			timer.Reset(time.Until(due))
+			rings = due
 		}
 	}
+}
+
+// due is when states and removals are to be written at the latest; zero: there are none.
+func (s *Spool) due() time.Time {
+	s.mu.Lock()
+	unwritten, awaited := len(s.states)+len(s.done) > 0, len(s.syncers) > 0
+	s.mu.Unlock()
+	delay := s.o.delay
+	switch {
+	case !unwritten && !awaited:
+		return time.Time{}
+	case awaited:
+		delay = min(delay, company)
+	}
+	due := time.Now().Add(delay)
+	if due.Before(s.notBefore) {
+		due = s.notBefore
+	}
+	return due
 }
 
 // commitAll writes what is there at the end.
@@ -66,8 +89,10 @@ func (s *Spool) commitAll() {
 	s.mu.Lock()
 	rest := s.waiting
 	s.waiting = nil
+	syncers := s.takeSyncers()
 	s.mu.Unlock()
 	s.answer(rest, ErrClosed)
+	tell(syncers, ErrClosed)
 }
 
 // unwritten reports whether there are states or removals to write.
@@ -89,6 +114,7 @@ func (s *Spool) commitSome(late bool) (more bool) {
 	}
 	b := s.gather()
 	if b.empty() {
+		tell(b.syncers, nil) // it is there already
 		if !s.work(late) {
 			return false // they have stopped waiting
 		}
@@ -111,7 +137,7 @@ func (s *Spool) commitSome(late bool) (more bool) {
 func (s *Spool) work(late bool) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.waiting) > 0 || late && len(s.states)+len(s.done) > 0
+	return len(s.waiting) > 0 || late && len(s.states)+len(s.done)+len(s.syncers) > 0
 }
 
 func (b *batch) empty() bool { return len(b.states)+len(b.done)+len(b.writers) == 0 }
@@ -128,8 +154,22 @@ func (s *Spool) refuse(err error) {
 	s.mu.Lock()
 	all := s.waiting
 	s.waiting = nil
+	syncers := s.takeSyncers()
 	s.mu.Unlock()
 	s.answer(all, err)
+	tell(syncers, err)
+}
+
+func (s *Spool) takeSyncers() []chan error {
+	all := s.syncers
+	s.syncers = nil
+	return all
+}
+
+func tell(syncers []chan error, err error) {
+	for _, c := range syncers {
+		c <- err
+	}
 }
 
 // gather takes what fits into the current segment. Messages leave a reserve unless
@@ -148,6 +188,9 @@ func (s *Spool) gather() *batch {
 	room := b.seg.size - b.start
 	s.gatherStates(b, room)
 	s.gatherDone(b, room)
+	if len(s.states)+len(s.done) == 0 {
+		b.syncers = s.takeSyncers()
+	}
 	if s.next == nil {
 		room -= b.seg.size / 16
 	}
@@ -296,6 +339,7 @@ func (s *Spool) settle(b *batch) {
 	s.mu.Unlock()
 	s.commits.Add(uint64(len(b.writers)))
 	s.answer(b.writers, nil)
+	tell(b.syncers, nil)
 	if len(b.done) > 0 {
 		s.wakeKeeper()
 	}
@@ -306,12 +350,13 @@ func (s *Spool) settle(b *batch) {
 // anyone is told.
 func (s *Spool) failed(b *batch, err error) {
 	s.o.Log.Error("spool: write failed; the segment is given up", "segment", segmentName(b.seg.number), "offset", b.start, "error", err)
-	writers := append([]*Writer(nil), b.writers...)
+	writers, syncers := append([]*Writer(nil), b.writers...), b.syncers
 	s.giveUp(b)
 	if begin := s.begin(); begin != nil {
 		s.paused(begin)
 	}
 	s.answer(writers, err)
+	tell(syncers, err)
 }
 
 // begin makes a new segment the current one and writes into it where others end.

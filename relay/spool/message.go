@@ -155,7 +155,8 @@ func (m *Message) Envelope() (Envelope, error) {
 }
 
 // Update writes down what has become of the message. It is on the disk some 100 ms
-// later, or with the next commit; lost in a crash before, a delivery may be repeated.
+// later, or with the next commit, or when Sync has returned; lost in a crash before, a
+// delivery may be repeated.
 func (m *Message) Update(u Update) error {
 	lock := &m.s.updating[m.id%uint64(len(m.s.updating))]
 	lock.Lock()
@@ -191,8 +192,7 @@ func (m *Message) Update(u Update) error {
 }
 
 // Remove takes the message out of the queue: it has been dealt with. It is on the disk
-// some 100 ms later, or with the next commit; lost in a crash before, the message is
-// there again.
+// when an Update would be; lost in a crash before, the message is there again.
 func (m *Message) Remove() error {
 	s := m.s
 	s.mu.Lock()

@@ -76,12 +76,13 @@ type Spool struct {
 
 	mu       sync.Mutex
 	closed   bool
-	waiting  []*Writer  // to be committed to the log
-	filing   []*Writer  // sealed files, to get their names
-	states   []*Message // whose pend is to be written
-	done     []uint64   // removed, to be written
-	unlinks  []uint64   // removed, whose files are to be
-	segments []*segment // oldest first; the last one is current, unless that is nil
+	waiting  []*Writer    // to be committed to the log
+	filing   []*Writer    // sealed files, to get their names
+	states   []*Message   // whose pend is to be written
+	done     []uint64     // removed, to be written
+	syncers  []chan error // of Sync
+	unlinks  []uint64     // removed, whose files are to be
+	segments []*segment   // oldest first; the last one is current, unless that is nil
 	current  *segment
 	next     *segment // made ready
 	spares   []uint64 // numbers of files to be used again
@@ -225,6 +226,22 @@ func (s *Spool) closeFiles() error {
 	}
 	s.mu.Unlock()
 	return errors.Join(append(errs, s.unlock())...)
+}
+
+// Sync returns when all that Update and Remove were told before it is on the disk. It
+// waits for up to a millisecond for a commit that takes it along. An error means that it
+// may not be there: it is written as soon as that can be done.
+func (s *Spool) Sync() error {
+	result := make(chan error, 1)
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return ErrClosed
+	}
+	s.syncers = append(s.syncers, result)
+	s.mu.Unlock()
+	signal(s.wake)
+	return <-result
 }
 
 // complain logs an error after which nothing else is to be done.

@@ -58,13 +58,13 @@ func TestUpdatesComeBack(t *testing.T) {
 	next := time.Unix(2_000_000_000, 0)
 	for i, n := range []int{100, 100_000} {
 		m := mustPut(t, s, envelope(i), text(n))
-		if err := m.Update(Update{Attempts: new(3), NextTry: &next, Hold: new("why"), Recipients: []Change{{1, Delivered, "250 ok"}}}); err != nil {
+		if err := m.Update(Update{Attempts: new(3), NextTry: &next, Hold: new("why"), Recipients: []Change{{Index: 1, State: Delivered, Reply: "250 ok"}}}); err != nil {
 			t.Fatal(err)
 		}
-		if err := m.Update(Update{Recipients: []Change{{0, Failed, strings.Repeat("x", 1000)}}}); err != nil {
+		if err := m.Update(Update{Recipients: []Change{{Index: 0, State: Failed, Reply: strings.Repeat("x", 1000)}}}); err != nil {
 			t.Fatal(err)
 		}
-		if err := m.Update(Update{Recipients: []Change{{2, Failed, ""}}}); err == nil {
+		if err := m.Update(Update{Recipients: []Change{{Index: 2, State: Failed, Reply: ""}}}); err == nil {
 			t.Error("a recipient that is not there was changed")
 		}
 	}
