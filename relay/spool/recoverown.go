@@ -22,13 +22,28 @@ type ownFile struct {
 
 // readOwn reads the files of mail/.
 func (r *recovery) readOwn() error {
+	all, err := r.listOwn()
+	if err != nil {
+		return err
+	}
+	r.loadAll(all)
+	for i := range all {
+		if err := r.take(&all[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// listOwn gives the files of mail/ that are to be read.
+func (r *recovery) listOwn() ([]ownFile, error) {
 	s := r.s
 	folders, err := s.d.names(mailDir)
 	if err == nil {
 		err = s.d.syncDir(mailDir)
 	}
 	if err != nil {
-		return err
+		return nil, err
 	}
 	var all []ownFile
 	for _, folder := range folders {
@@ -43,7 +58,7 @@ func (r *recovery) readOwn() error {
 			continue
 		}
 		if err != nil {
-			return err
+			return nil, err
 		}
 		s.folders[folder] = true
 		for _, name := range names {
@@ -52,13 +67,7 @@ func (r *recovery) readOwn() error {
 	}
 	// In the order in which they were written they are near each other on the disk.
 	slices.SortFunc(all, func(a, b ownFile) int { return cmp.Compare(a.id, b.id) })
-	r.loadAll(all)
-	for i := range all {
-		if err := r.take(&all[i]); err != nil {
-			return err
-		}
-	}
-	return nil
+	return all, nil
 }
 
 // sortOwn adds a file to those that are to be read, if it is one.
