@@ -1,9 +1,11 @@
 package spool
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -20,13 +22,28 @@ type ownFile struct {
 
 // readOwn reads the files of mail/.
 func (r *recovery) readOwn() error {
+	all, err := r.listOwn()
+	if err != nil {
+		return err
+	}
+	r.loadAll(all)
+	for i := range all {
+		if err := r.take(&all[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// listOwn gives the files of mail/ that are to be read.
+func (r *recovery) listOwn() ([]ownFile, error) {
 	s := r.s
 	folders, err := s.d.names(mailDir)
 	if err == nil {
 		err = s.d.syncDir(mailDir)
 	}
 	if err != nil {
-		return err
+		return nil, err
 	}
 	var all []ownFile
 	for _, folder := range folders {
@@ -41,20 +58,16 @@ func (r *recovery) readOwn() error {
 			continue
 		}
 		if err != nil {
-			return err
+			return nil, err
 		}
 		s.folders[folder] = true
 		for _, name := range names {
 			all = r.sortOwn(all, folder, name)
 		}
 	}
-	r.loadAll(all)
-	for i := range all {
-		if err := r.take(&all[i]); err != nil {
-			return err
-		}
-	}
-	return nil
+	// In the order in which they were written they are near each other on the disk.
+	slices.SortFunc(all, func(a, b ownFile) int { return cmp.Compare(a.id, b.id) })
+	return all, nil
 }
 
 // sortOwn adds a file to those that are to be read, if it is one.
@@ -77,13 +90,14 @@ func (r *recovery) sortOwn(all []ownFile, folder, name string) []ownFile {
 }
 
 // readers at once; a disk that is not in memory answers several sooner.
-const readers = 8
+const readers = 32
 
 func (r *recovery) loadAll(all []ownFile) {
 	var next atomic.Int64
 	var wait sync.WaitGroup
 	for range readers {
 		wait.Go(func() {
+			buf := make([]byte, firstRead)
 			for i := next.Add(1) - 1; i < int64(len(all)); i = next.Add(1) - 1 {
 				o := &all[i]
 				f, err := r.s.d.open(o.name)
@@ -91,7 +105,7 @@ func (r *recovery) loadAll(all []ownFile) {
 					o.bad = err
 					continue
 				}
-				o.m, err = r.loadOwn(f, o.id)
+				o.m, err = r.loadOwn(f, o.id, buf)
 				o.bad = errors.Join(err, f.close())
 			}
 		})
@@ -108,7 +122,7 @@ func (r *recovery) take(o *ownFile) error {
 	s := r.s
 	if path := (*os.PathError)(nil); errors.As(o.bad, &path) {
 		if m := r.messages[o.id]; m != nil {
-			m.copied = true // the log has it too, and it goes with that
+			m.set(copied, true) // the log has it too, and it goes with that
 			return nil
 		}
 		s.o.Log.Error("spool: the file of a message cannot be read; it is left out until the next start", "file", o.name, "error", o.bad)
@@ -124,14 +138,14 @@ func (r *recovery) take(o *ownFile) error {
 // firstRead is enough for header and head of most messages.
 const firstRead = 1024
 
-// loadOwn reads header, head, and the states that were added. The body is checked when
+// loadOwn reads header, head, and the states that were added, by way of buf. The body is checked when
 // it is read: a file has its name only after it was synced.
-func (r *recovery) loadOwn(f file, id uint64) (*Message, error) {
+func (r *recovery) loadOwn(f file, id uint64, buf []byte) (*Message, error) {
 	size, err := f.size()
 	if err != nil {
 		return nil, err
 	}
-	buf := make([]byte, min(size, firstRead))
+	buf = buf[:min(size, int64(len(buf)))]
 	if err := f.readAt(buf, 0); err != nil {
 		return nil, err
 	}
@@ -149,14 +163,12 @@ func (r *recovery) loadOwn(f file, id uint64) (*Message, error) {
 	if checksum(head) != h.headCRC {
 		return nil, errors.New("checksum of the envelope")
 	}
-	e, st, err := decodeMessage(head)
+	arrived, b, err := skimMessage(head)
 	if err != nil {
 		return nil, err
 	}
-	m := &Message{
-		s: r.s, id: id, arrived: nanos(e.Arrived), size: h.body, bodyCRC: h.bodyCRC, head: h.head,
-		version: st.version, attempts: st.attempts, nextTry: st.nextTry, held: st.hold != "",
-	}
+	m := &Message{s: r.s, id: id, arrived: arrived, size: h.body, head: h.head}
+	m.setState(b)
 	return m, r.addedStates(f, m, roundUp(h.size()), size)
 }
 
@@ -174,12 +186,11 @@ func (r *recovery) addedStates(f file, m *Message, from, size int64) error {
 		return err
 	}
 	scan(data, from, r.s.mark, 0, func(h *header, head, _ []byte) {
-		if h.kind != kindState || h.id != m.id {
+		if h.kind != kindState || h.id != m.id || h.off%page != 0 {
 			return
 		}
-		if st, err := decodeState(head); err == nil {
-			n := found{version: st.version, attempts: st.attempts, nextTry: st.nextTry, held: st.hold != "", head: h.head}
-			m.take(&n, place{nil, int64(h.at)})
+		if b, err := skimState(head); err == nil {
+			m.take(b, place{nil, h.off})
 		}
 	})
 	return nil
@@ -190,15 +201,16 @@ func (r *recovery) addedStates(f file, m *Message, from, size int64) error {
 func (r *recovery) adopt(m *Message) {
 	if old := r.messages[m.id]; old != nil {
 		if old.version > m.version {
-			m.version, m.attempts, m.nextTry, m.held = old.version, old.attempts, old.nextTry, old.held
-			m.setLatest(old.latest, old.latestSize)
+			m.version, m.nextTry, m.since, m.attempts = old.version, old.nextTry, old.since, old.attempts
+			m.set(held, old.is(held))
+			m.setLatest(old.latest())
 		}
 		old.home().remove(old)
-		old.setLatest(place{}, 0)
+		old.setLatest(place{})
 	} else if st, ok := r.states[m.id]; ok {
-		m.take(st.found, st.place)
+		m.take(st.state, st.place)
 	}
-	r.s.own.push(m)
+	m.home().push(m)
 	r.messages[m.id] = m
 }
 
