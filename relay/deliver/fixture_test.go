@@ -162,7 +162,7 @@ func (s *server) connections() int {
 // transport is one to the server. Time-outs are short.
 func (s *server) transport(change func(*Config)) *SMTP {
 	s.t.Helper()
-	config := Config{Address: s.addr, HostName: "relay.example.com", Timeouts: allTimeouts(5 * time.Second)}
+	config := Config{HostName: "relay.example.com", Timeouts: allTimeouts(5 * time.Second)}
 	if change != nil {
 		change(&config)
 	}
@@ -191,8 +191,11 @@ func show(results []Result) string {
 	return strings.Join(out, "\n")
 }
 
-func deliver(x Transport, m Message) string {
-	return show(x.Deliver(context.Background(), "", m, all(m)))
+// send sends a message to the server.
+func (s *server) send(x Transport, m Message) string { return deliver(x, s.addr, m) }
+
+func deliver(x Transport, destination string, m Message) string {
+	return show(x.Deliver(context.Background(), destination, m, all(m)))
 }
 
 // Parts of scripts.

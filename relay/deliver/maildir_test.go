@@ -105,12 +105,12 @@ func TestMaildirTrouble(t *testing.T) {
 		t.Fatal(err)
 	}
 	d := maildir(t, base+"/%u")
-	if got := deliver(d, message("bob@example.net")); got != "Deferred 4.2.0 cannot write into the maildir: not a directory" {
+	if got := deliver(d, "", message("bob@example.net")); got != "Deferred 4.2.0 cannot write into the maildir: not a directory" {
 		t.Error(got)
 	}
 	m := message("carol@example.net")
 	m.body = "a\nb\r\n"
-	if got := deliver(d, m); got != "Failed 5.6.0 "+errLoneCRLF.Error() {
+	if got := deliver(d, "", m); got != "Failed 5.6.0 "+errLoneCRLF.Error() {
 		t.Error(got)
 	}
 	if left, _ := filepath.Glob(base + "/carol/*/*"); len(left) > 0 {

@@ -90,7 +90,7 @@ func TestPeer(t *testing.T) {
 		t.Fatal(err)
 	}
 	b := start(t, ln, false)
-	x, err := NewSMTP(Config{Address: ln.Addr().String(), HostName: "relay.example.com"})
+	x, err := NewSMTP(Config{HostName: "relay.example.com"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,7 +99,7 @@ func TestPeer(t *testing.T) {
 	m.env.EightBit = true
 	m.body = "Subject: caf\xe9\r\n\r\n.\r\n..\r\n" + strings.Repeat(".x\r\n", 3*chunk)
 	for range 3 {
-		got := deliver(x, m)
+		got := deliver(x, ln.Addr().String(), m)
 		if ok := strings.Split(got, "\n"); len(ok) != 3 || !strings.HasPrefix(ok[0], "Sent 2.0.0 250 ") || ok[1] != "Failed 5.1.1 550 5.1.1 nobody here" || ok[2] != ok[0] {
 			t.Error(got)
 		}
@@ -121,13 +121,13 @@ func TestPeerLMTP(t *testing.T) {
 		t.Fatal(err)
 	}
 	b := start(t, ln, true)
-	x, err := NewSMTP(Config{Address: "unix:" + path, LMTP: true, HostName: "relay.example.com"})
+	x, err := NewSMTP(Config{LMTP: true, HostName: "relay.example.com"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer x.Close()
 	for range 2 {
-		got := x.Deliver(t.Context(), "", message("full@example.net", "nobody@example.net", "bob@example.net"), []int{0, 1, 2})
+		got := x.Deliver(t.Context(), "unix:"+path, message("full@example.net", "nobody@example.net", "bob@example.net"), []int{0, 1, 2})
 		if got[0].Outcome != Deferred || got[1].Outcome != Failed || got[2].Outcome != Delivered || got[2].Relay != "unix:"+path {
 			t.Errorf("%+v", got)
 		}
