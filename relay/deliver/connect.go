@@ -21,7 +21,10 @@ func (s *SMTP) connect(ctx context.Context, peer *Peer) (*conn, *problem) {
 	}
 	c, p := s.open(ctx, peer, &d, false)
 	if p != nil && p.noTLS && !d.policy.Required() && ctx.Err() == nil {
-		return s.open(ctx, peer, &d, true)
+		c, p = s.open(ctx, peer, &d, true)
+	}
+	if p == nil {
+		s.dead.end(netip.AddrPortFrom(peer.Addr, peer.Port))
 	}
 	return c, p
 }

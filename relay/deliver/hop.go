@@ -81,8 +81,9 @@ func parseHop(s string) (Hop, error) {
 		}
 		return h, nil
 	}
+	dots := host == "" || host[0] == '.' || strings.Contains(host, "..")
 	host = strings.TrimSuffix(host, ".")
-	if host == "" || len(host) > 253 || host[0] == '.' || strings.Contains(host, "..") || strings.ContainsFunc(host, notHost) {
+	if dots || len(host) > 253 || strings.ContainsFunc(host, notHost) {
 		return Hop{}, errNoHop(s)
 	}
 	h.Host = strings.ToLower(host)

@@ -51,10 +51,14 @@ func (p *pool) get(at place, id identity) *conn {
 		c := p.idle[i]
 		p.idle = slices.Delete(p.idle, i, i+1)
 		p.mu.Unlock()
-		if time.Since(c.used) < p.idleTime && c.quiet() {
+		switch {
+		case time.Since(c.used) >= p.idleTime:
+			c.quit()
+		case c.quiet():
 			return c
+		default:
+			c.Close()
 		}
-		c.Close()
 	}
 }
 

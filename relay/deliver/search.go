@@ -186,6 +186,9 @@ func (f *search) fail(p *problem) {
 // host, not about the message (RFC 5321, 3.1), and somebody has to set it right.
 func (f *search) note(p *problem, peer *Peer) {
 	p.outcome = Deferred
+	if p.status.Class == 5 {
+		p.status.Class = 4
+	}
 	f.problem, f.relay = p, peer.String()
 	if !p.deaf || !peer.Addr.IsValid() || f.ctx.Err() != nil {
 		return

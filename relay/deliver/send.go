@@ -2,6 +2,7 @@ package deliver
 
 import (
 	"context"
+	"time"
 
 	"gatepost/internal/smtp"
 )
@@ -81,7 +82,7 @@ func checkPath(path string, utf8 bool, status smtp.EnhancedCode) *problem {
 // one. Everybody who was asked for gets a result, unless there is a problem, which is
 // then that of all the rest too: no other transaction can be made.
 func (s *SMTP) transact(ctx context.Context, hops []Hop, t *transaction) (*problem, via) {
-	f := search{s: s, ctx: ctx, hops: hops, left: maxAddresses}
+	f := search{s: s, ctx: ctx, hops: hops, begun: time.Now(), left: maxAddresses}
 	var o outcome
 	sessions := 0
 	for sessions < maxSessions {

@@ -24,7 +24,7 @@ func TestScripts(t *testing.T) {
 		{"no HELO either", 1, script{"> 220 there", "< EHLO relay.example.com", "> 502 what", "< HELO relay.example.com", "> 550 go away"},
 			"Deferred  550 go away (down)"},
 		{"EHLO later", 1, script{"> 220 there", "< EHLO relay.example.com", "> 451 4.3.0 busy"}, "Deferred 4.3.0 451 4.3.0 busy (down)"},
-		{"not welcome", 1, script{"> 554 5.7.1 go away"}, "Deferred 5.7.1 554 5.7.1 go away (down)"},
+		{"not welcome", 1, script{"> 554 5.7.1 go away"}, "Deferred 4.7.1 554 5.7.1 go away (down)"},
 		{"closing at the greeting", 1, script{"> 421 4.3.2 down"}, "Deferred 4.3.2 421 4.3.2 down (down)"},
 		{"closing at EHLO", 1, script{"> 220 there", "< EHLO relay.example.com", "> 421 4.3.2 down"}, "Deferred 4.3.2 421 4.3.2 down (down)"},
 		{"not a server", 1, script{"> SSH-2.0-OpenSSH_9.6"}, "Deferred 4.5.0 instead of the greeting: protocol error: SSH-2.0-OpenSSH_9.6 (down)"},
