@@ -227,7 +227,7 @@ func (s *server) transport(change func(*Config)) *SMTP {
 }
 
 func allTimeouts(d time.Duration) Timeouts {
-	return Timeouts{Connect: d, Greeting: d, Hello: d, Mail: d, Rcpt: d, Data: d, Block: d, End: d, Transaction: 10 * d}
+	return Timeouts{Connect: d, Greeting: d, Hello: d, TLS: d, Auth: d, Mail: d, Rcpt: d, Data: d, Block: d, End: d, Transaction: 10 * d, Search: 10 * d}
 }
 
 // show is results in short.
