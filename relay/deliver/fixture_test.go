@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -249,6 +250,14 @@ func (s *server) send(x Transport, m Message) string { return deliver(x, s.addr,
 func deliver(x Transport, destination string, m Message) string {
 	return show(x.Deliver(context.Background(), destination, m, all(m)))
 }
+
+// steady takes out of what was shown how a connection was closed: the rest of what the
+// client had to say is lost with a reset connection, or not.
+func steady(shown string) string {
+	return lost.ReplaceAllString(shown, "connection closed while waiting for $1")
+}
+
+var lost = regexp.MustCompile(`connection lost while waiting for ([^:\n]+): (?:connection reset by peer|broken pipe)`)
 
 // Parts of scripts.
 var (

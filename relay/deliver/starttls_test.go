@@ -75,7 +75,7 @@ func TestStartTLS(t *testing.T) {
 			x := s.transport(secureBy(c.policy))
 			m := message("bob@example.net")
 			got := x.Deliver(t.Context(), s.addr, m, all(m))
-			if text := show(got); text != c.want && !(strings.HasSuffix(c.want, ": ") && strings.HasPrefix(text, c.want)) || got[0].Secured != c.secured {
+			if text := steady(show(got)); text != c.want && !(strings.HasSuffix(c.want, ": ") && strings.HasPrefix(text, c.want)) || got[0].Secured != c.secured {
 				t.Errorf("got  %s (%s)\nwant %s (%s)", text, got[0].Secured, c.want, c.secured)
 			}
 			if s.connections() != len(c.scripts) {
