@@ -176,7 +176,7 @@ func TestAuthNot(t *testing.T) {
 	x := s.transport(func(c *Config) {
 		c.Login = func(context.Context, Peer) (*saslclient.Credentials, error) { return nil, errors.New("unreadable") }
 	})
-	if got := s.send(x, message("bob@example.net")); got != "Deferred 4.7.0 cannot look up the login: unreadable (down)" {
+	if got := s.send(x, message("bob@example.net")); got != "Deferred 4.7.0 login: unreadable (down)" {
 		t.Error(got)
 	}
 }

@@ -36,7 +36,7 @@ func (s *SMTP) demand(ctx context.Context, peer *Peer) (d demand, p *problem) {
 	var err error
 	if s.config.Secure != nil {
 		if d.policy, err = s.config.Secure(ctx, *peer); err != nil {
-			return d, &problem{status: statusPolicy, text: cut("cannot tell how to secure the connection: " + Sanitise([]byte(err.Error())))}
+			return d, &problem{status: statusPolicy, text: cut("TLS policy: " + Sanitise([]byte(err.Error())))}
 		}
 	}
 	if peer.Port == portImplicit && !s.config.LMTP {
@@ -44,7 +44,7 @@ func (s *SMTP) demand(ctx context.Context, peer *Peer) (d demand, p *problem) {
 	}
 	if s.config.Login != nil {
 		if d.login, err = s.config.Login(ctx, *peer); err != nil {
-			return d, &problem{status: statusPolicy, text: cut("cannot look up the login: " + Sanitise([]byte(err.Error())))}
+			return d, &problem{status: statusPolicy, text: cut("login: " + Sanitise([]byte(err.Error())))}
 		}
 	}
 	d.identify()

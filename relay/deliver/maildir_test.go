@@ -123,6 +123,15 @@ func TestMaildirTrouble(t *testing.T) {
 	}
 }
 
+// TestMaildirSettled: what was stored is told before the next one is.
+func TestMaildirSettled(t *testing.T) {
+	m := &recorded{memory: message("bob@example.net", "carol@example.net", "../x@example.net", "dave@example.net")}
+	got := maildir(t, t.TempDir()+"/%u").Deliver(t.Context(), "", m, []int{1, 2, 3})
+	if want := "[1 Sent 2 Failed]"; fmt.Sprint(m.settled) != want || got[2].Outcome != Delivered {
+		t.Errorf("settled %v, want %s; %+v", m.settled, want, got)
+	}
+}
+
 func TestNewMaildirErrors(t *testing.T) {
 	for path, want := range map[string]string{
 		"mail/%u":      `"mail/%u" is no absolute path`,

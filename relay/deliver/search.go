@@ -204,10 +204,10 @@ func (f *search) verdict() *problem {
 	case f.problem != nil:
 		f.problem.down = f.ctx.Err() == nil
 		return f.problem
-	case f.hopeless != nil && f.ctx.Err() == nil:
-		return f.hopeless
 	case f.ctx.Err() != nil:
 		return &problem{status: statusConnection, text: "given up before a server was asked"}
+	case f.hopeless != nil && len(f.hosts)+len(f.hops)+len(f.later) == 0:
+		return f.hopeless
 	}
-	return &problem{status: statusNoLookup, text: "no server was found", down: true}
+	return &problem{status: statusNoLookup, text: "no server was found in time", down: true}
 }

@@ -99,7 +99,7 @@ func TestSecureFails(t *testing.T) {
 			return tlspolicy.Policy{}, errors.New("the table\ncannot be read")
 		}
 	})
-	if got := s.send(x, message("bob@example.net")); got != "Deferred 4.7.0 cannot tell how to secure the connection: the table; cannot be read (down)" || s.connections() != 0 {
+	if got := s.send(x, message("bob@example.net")); got != "Deferred 4.7.0 TLS policy: the table; cannot be read (down)" || s.connections() != 0 {
 		t.Error(got, s.connections())
 	}
 }
