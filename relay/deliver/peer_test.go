@@ -2,6 +2,7 @@ package deliver
 
 import (
 	"bytes"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -12,20 +13,29 @@ import (
 	"testing"
 
 	gosmtp "github.com/emersion/go-smtp"
+
+	"gatepost/relay/spool"
+	"gatepost/relay/tlspolicy"
 )
 
 // backend is what a real server calls. It keeps each message as "from to,to: body".
 type backend struct {
-	mu   sync.Mutex
-	kept []string
+	mu      sync.Mutex
+	kept    []string
+	secured bool   // the last one came by TLS
+	asked   string // what its sender wants to be told
 }
 
-func (b *backend) NewSession(*gosmtp.Conn) (gosmtp.Session, error) { return &session{b: b}, nil }
+func (b *backend) NewSession(c *gosmtp.Conn) (gosmtp.Session, error) {
+	return &session{b: b, conn: c}, nil
+}
 
 type session struct {
 	b    *backend
+	conn *gosmtp.Conn
 	from string
 	opts gosmtp.MailOptions
+	rcpt gosmtp.RcptOptions // of the last recipient
 	to   []string
 }
 
@@ -36,7 +46,8 @@ func (s *session) Mail(from string, opts *gosmtp.MailOptions) error {
 	return nil
 }
 
-func (s *session) Rcpt(to string, _ *gosmtp.RcptOptions) error {
+func (s *session) Rcpt(to string, opts *gosmtp.RcptOptions) error {
+	s.rcpt = *opts
 	if strings.HasPrefix(to, "nobody@") {
 		return &gosmtp.SMTPError{Code: 550, EnhancedCode: gosmtp.EnhancedCode{5, 1, 1}, Message: "nobody here"}
 	}
@@ -51,6 +62,8 @@ func (s *session) Data(r io.Reader) error {
 	}
 	s.b.mu.Lock()
 	defer s.b.mu.Unlock()
+	_, s.b.secured = s.conn.TLSConnectionState()
+	s.b.asked = fmt.Sprint(s.opts.Return, " ", s.opts.EnvelopeID, " ", s.rcpt.Notify, " ", s.rcpt.OriginalRecipientType, " ", s.rcpt.OriginalRecipient)
 	s.b.kept = append(s.b.kept, fmt.Sprintf("%s %s %d %v: %s", s.from, strings.Join(s.to, ","), s.opts.Size, s.opts.Body, body))
 	return nil
 }
@@ -68,10 +81,13 @@ func (s *session) LMTPData(r io.Reader, status gosmtp.StatusCollector) error {
 }
 
 // start starts a go-smtp server.
-func start(t *testing.T, ln net.Listener, lmtp bool) *backend {
+func start(t *testing.T, ln net.Listener, lmtp bool, change ...func(*gosmtp.Server)) *backend {
 	b := &backend{}
 	server := gosmtp.NewServer(b)
 	server.Domain, server.LMTP, server.EnableSMTPUTF8 = "peer.example", lmtp, true
+	for _, c := range change {
+		c(server)
+	}
 	done := make(chan error, 1)
 	go func() { done <- server.Serve(ln) }()
 	t.Cleanup(func() {
@@ -90,7 +106,7 @@ func TestPeer(t *testing.T) {
 		t.Fatal(err)
 	}
 	b := start(t, ln, false)
-	x, err := NewSMTP(Config{Address: ln.Addr().String(), HostName: "relay.example.com"})
+	x, err := NewSMTP(Config{HostName: "relay.example.com"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,7 +115,7 @@ func TestPeer(t *testing.T) {
 	m.env.EightBit = true
 	m.body = "Subject: caf\xe9\r\n\r\n.\r\n..\r\n" + strings.Repeat(".x\r\n", 3*chunk)
 	for range 3 {
-		got := deliver(x, m)
+		got := deliver(x, ln.Addr().String(), m)
 		if ok := strings.Split(got, "\n"); len(ok) != 3 || !strings.HasPrefix(ok[0], "Sent 2.0.0 250 ") || ok[1] != "Failed 5.1.1 550 5.1.1 nobody here" || ok[2] != ok[0] {
 			t.Error(got)
 		}
@@ -121,18 +137,57 @@ func TestPeerLMTP(t *testing.T) {
 		t.Fatal(err)
 	}
 	b := start(t, ln, true)
-	x, err := NewSMTP(Config{Address: "unix:" + path, LMTP: true, HostName: "relay.example.com"})
+	x, err := NewSMTP(Config{LMTP: true, HostName: "relay.example.com"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer x.Close()
 	for range 2 {
-		got := x.Deliver(t.Context(), "", message("full@example.net", "nobody@example.net", "bob@example.net"), []int{0, 1, 2})
+		got := x.Deliver(t.Context(), "unix:"+path, message("full@example.net", "nobody@example.net", "bob@example.net"), []int{0, 1, 2})
 		if got[0].Outcome != Deferred || got[1].Outcome != Failed || got[2].Outcome != Delivered || got[2].Relay != "unix:"+path {
 			t.Errorf("%+v", got)
 		}
 	}
 	if len(b.kept) != 2 || !bytes.HasSuffix([]byte(b.kept[0]), []byte(text)) {
 		t.Errorf("%q", b.kept)
+	}
+}
+
+// TestPeerTLS sends by STARTTLS, and by TLS from the first byte, what has a report asked
+// for, to a server of others.
+func TestPeerTLS(t *testing.T) {
+	for _, implicit := range []bool{false, true} {
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		config := serverTLS(t, "127.0.0.1")
+		addr := ln.Addr().String()
+		if implicit {
+			ln = tls.NewListener(ln, config)
+		}
+		b := start(t, ln, false, func(s *gosmtp.Server) { s.TLSConfig, s.EnableDSN = config, true })
+		x, err := NewSMTP(Config{HostName: "relay.example.com"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer x.Close()
+		secureBy(tlspolicy.Policy{Level: tlspolicy.Encrypt, Implicit: implicit})(&x.config)
+		m := message("bob@example.net")
+		m.body = strings.Repeat(".x\r\n", 3*chunk)
+		m.env.Ret, m.env.EnvID = "HDRS", "Q+2B1"
+		m.env.Recipients[0].Notify, m.env.Recipients[0].ORcpt = spool.NotifySuccess|spool.NotifyDelay, "rfc822;bob+2Bx@example.org"
+		for range 3 {
+			got := x.Deliver(t.Context(), addr, m, []int{0})
+			if got[0].Outcome != Delivered || got[0].Secured != "TLSv1.3, encrypted" || !got[0].Notifies {
+				t.Errorf("%+v", got)
+			}
+		}
+		if len(b.kept) != 3 || !strings.HasSuffix(b.kept[2], m.body) || !b.secured || b.asked != "HDRS Q+1 [SUCCESS DELAY] RFC822 bob+x@example.org" {
+			t.Errorf("%d messages, secured %v, asked %s", len(b.kept), b.secured, b.asked)
+		}
+		if len(x.pool.idle) != 1 {
+			t.Errorf("%d connections are kept", len(x.pool.idle))
+		}
 	}
 }
