@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"io/fs"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -68,6 +69,7 @@ attempts = 3
 rotate = true
 tcp = false
 serve_stale = "24h"
+trust_ad = ["192.0.2.53", "2001:db8::53"]
 cache_size = 5
 
 [admin]
@@ -104,6 +106,7 @@ output = "syslog"
 		DNS: DNS{
 			Servers: []string{"192.0.2.53:53", "[2001:db8::53]:5353"},
 			Timeout: 500 * time.Millisecond, Attempts: 3, Rotate: new(true), TCP: new(false), CacheSize: 5, ServeStale: 24 * time.Hour,
+			TrustAD: []netip.Addr{netip.MustParseAddr("192.0.2.53"), netip.MustParseAddr("2001:db8::53")},
 		},
 		Admin: Admin{Listen: "[::1]:9891"},
 		Log:   Log{Level: "debug", Format: "json", Output: "syslog"},

@@ -32,3 +32,13 @@ const (
 	StaleTTL     = staleTTL
 	StaleWait    = staleWait
 )
+
+// SetTrusted has the AD bits of all servers believed, or not.
+func (c *Client) SetTrusted(trusted bool) {
+	for _, s := range c.servers {
+		s.trusted = trusted
+	}
+}
+
+// Trusted tells whether the first server's AD bit is believed.
+func (c *Client) Trusted() bool { return c.servers[0].trusted }

@@ -96,7 +96,7 @@ func resolverConfig(c config.DNS, resolvConf string) (out dns.Config, err error)
 	if c.TCP != nil {
 		out.TCP = *c.TCP
 	}
-	out.CacheSize, out.ServeStale = c.CacheSize, c.ServeStale
+	out.CacheSize, out.ServeStale, out.TrustAD = c.CacheSize, c.ServeStale, c.TrustAD
 	return out, nil
 }
 
