@@ -108,14 +108,16 @@ func check(t *testing.T, p tlspolicy.Policy, cert tls.Certificate, want error) {
 	}
 }
 
-func TestVerify(t *testing.T) {
-	k := newPKI(t)
+// verifyCase is a certificate that mx.example.org shows, and what is to come of it.
+type verifyCase struct {
+	cert  tls.Certificate
+	names []string
+	want  error
+}
+
+func verifyCases(k pki) map[string]verifyCase {
 	const host = "mx.example.org"
-	for name, tc := range map[string]struct {
-		cert  tls.Certificate
-		names []string
-		want  error
-	}{
+	return map[string]verifyCase{
 		"by the root":              {k.issue(k.root, nil, host), nil, nil},
 		"by one below it":          {k.issue(k.sub, nil, "a.example", host), nil, nil},
 		"star":                     {k.issue(k.root, nil, "*.example.org"), nil, nil},
@@ -137,7 +139,12 @@ func TestVerify(t *testing.T) {
 		"unknown authority":        {k.issue(k.odd, nil, host), nil, tlspolicy.ErrAuthority},
 		"expired":                  {k.issue(k.root, expired, host), nil, tlspolicy.ErrExpired},
 		"for clients only":         {k.issue(k.root, clientOnly, host), nil, tlspolicy.ErrUnfit},
-	} {
+	}
+}
+
+func TestVerify(t *testing.T) {
+	k := newPKI(t)
+	for name, tc := range verifyCases(k) {
 		t.Run(name, func(t *testing.T) {
 			check(t, tlspolicy.Policy{Level: tlspolicy.Verify, Names: tc.names, Roots: k.root.Pool()}, tc.cert, tc.want)
 			for _, level := range []tlspolicy.Level{tlspolicy.None, tlspolicy.May, tlspolicy.Encrypt} {
@@ -145,7 +152,7 @@ func TestVerify(t *testing.T) {
 			}
 		})
 	}
-	check(t, tlspolicy.Policy{Level: tlspolicy.Verify}, k.issue(k.root, nil, host), tlspolicy.ErrAuthority) // the system does not know it
+	check(t, tlspolicy.Policy{Level: tlspolicy.Verify}, k.issue(k.root, nil, "mx.example.org"), tlspolicy.ErrAuthority) // the system does not know it
 }
 
 func TestFingerprint(t *testing.T) {
@@ -169,8 +176,15 @@ func TestFingerprint(t *testing.T) {
 	}
 }
 
-func TestDANE(t *testing.T) {
-	k := newPKI(t)
+// daneCase is a certificate that mx.example.org shows, its TLSA records, and what is to come of it.
+type daneCase struct {
+	cert    tls.Certificate
+	records []tlspolicy.TLSA
+	names   []string
+	want    error
+}
+
+func daneCases(k pki) map[string]daneCase {
 	host := []string{"mx.example.org"}
 	good := k.issue(k.sub, nil, host...)
 	withRoot := good
@@ -181,12 +195,7 @@ func TestDANE(t *testing.T) {
 	root, sub := k.root.Certificate(), k.sub.Certificate()
 	flipped := record(3, 1, 1, good.Leaf)
 	flipped.Data[0] ^= 1
-	for name, tc := range map[string]struct {
-		cert    tls.Certificate
-		records []tlspolicy.TLSA
-		names   []string
-		want    error
-	}{
+	return map[string]daneCase{
 		"EE, key by SHA-256":         {old, []tlspolicy.TLSA{record(3, 1, 1, old.Leaf)}, nil, nil}, // whatever the name and the dates
 		"EE, key by SHA-512":         {old, []tlspolicy.TLSA{record(3, 1, 2, old.Leaf)}, nil, nil},
 		"EE, certificate by SHA-256": {old, []tlspolicy.TLSA{record(3, 0, 1, old.Leaf)}, nil, nil},
@@ -211,7 +220,11 @@ func TestDANE(t *testing.T) {
 		"the better digest counts":   {good, []tlspolicy.TLSA{record(3, 1, 1, good.Leaf), record(3, 1, 2, old.Leaf)}, nil, tlspolicy.ErrTLSA},
 		"... of the same selector":   {good, []tlspolicy.TLSA{record(3, 1, 1, good.Leaf), record(3, 0, 2, old.Leaf)}, nil, nil},
 		"no records":                 {good, nil, nil, tlspolicy.ErrTLSA},
-	} {
+	}
+}
+
+func TestDANE(t *testing.T) {
+	for name, tc := range daneCases(newPKI(t)) {
 		t.Run(name, func(t *testing.T) {
 			check(t, tlspolicy.Policy{Level: tlspolicy.DANE, TLSA: tc.records, Names: tc.names}, tc.cert, tc.want)
 		})

@@ -16,6 +16,7 @@ import (
 
 	"gatepost/internal/dns"
 	"gatepost/internal/dns/dnsfake"
+	"gatepost/internal/dns/dnstest"
 	"gatepost/maps"
 	"gatepost/relay/tlspolicy"
 	"gatepost/relay/tlspolicy/sts"
@@ -97,8 +98,12 @@ func TestFind(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	resolver := dnsfake.NewFake(zone())
-	store := stsStore(t, resolver)
+	fake := dnsfake.NewFake(zone())
+	store := stsStore(t, fake)
+	client, err := dns.NewClient(dns.Config{Servers: []string{dnstest.Serve(t, zone())}})
+	if err != nil {
+		t.Fatal(err)
+	}
 	mx := func(domain, host string, how ...func(*tlspolicy.Ask)) tlspolicy.Ask {
 		a := tlspolicy.Ask{Domain: domain, Host: host, Port: 25}
 		for _, h := range how {
@@ -169,12 +174,14 @@ func TestFind(t *testing.T) {
 		"STS without DANE":         {"dane", mx("signed.example", "plain.signed.example", authentic), "Verify [plain.signed.example] MTA-STS of signed.example"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			finder := tlspolicy.NewFinder(func() tlspolicy.Settings {
-				return tlspolicy.Settings{Level: tc.level, Table: text, Resolver: resolver, STS: store, MinVersion: tls.VersionTLS12}
-			}, slog.New(slog.DiscardHandler))
-			p, err := finder.Find(t.Context(), tc.ask)
-			if got := describe(p, err); !strings.HasPrefix(got, tc.want) || err == nil && got != tc.want {
-				t.Errorf("Find(%+v) = %s, want %s", tc.ask, got, tc.want)
+			for _, resolver := range []dns.Resolver{fake, client} {
+				finder := tlspolicy.NewFinder(func() tlspolicy.Settings {
+					return tlspolicy.Settings{Level: tc.level, Table: text, Resolver: resolver, STS: store, MinVersion: tls.VersionTLS12}
+				}, slog.New(slog.DiscardHandler))
+				p, err := finder.Find(t.Context(), tc.ask)
+				if got := describe(p, err); !strings.HasPrefix(got, tc.want) || err == nil && got != tc.want {
+					t.Errorf("Find(%+v) over %T = %s, want %s", tc.ask, resolver, got, tc.want)
+				}
 			}
 		})
 	}
