@@ -67,7 +67,7 @@ func TestAuthenticUntrusted(t *testing.T) {
 	}
 }
 
-func TestTrusted(t *testing.T) {
+func TestTrustsAD(t *testing.T) {
 	listed := []netip.Addr{netip.MustParseAddr("192.0.2.53"), netip.MustParseAddr("2001:db8::53")}
 	for server, want := range map[string]bool{
 		"127.0.0.1": true, "127.0.0.53:53": true, "[::1]:5353": true, "[::ffff:127.0.0.1]:53": true,
@@ -75,8 +75,8 @@ func TestTrusted(t *testing.T) {
 		"192.0.2.54": false, "[2001:db8::54]:53": false,
 	} {
 		c, err := dns.NewClient(dns.Config{Servers: []string{server}, TrustAD: listed})
-		if err != nil || c.Trusted() != want {
-			t.Errorf("%s: trusted %v, %v, want %v", server, c.Trusted(), err, want)
+		if err != nil || c.TrustsAD() != want {
+			t.Errorf("%s: trusted %v, %v, want %v", server, c.TrustsAD(), err, want)
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"runtime/debug"
+	"slices"
 	"sync/atomic"
 	"time"
 )
@@ -105,6 +106,11 @@ func (c *Client) Stats() Stats {
 		s.Sockets += server.udp.sockets()
 	}
 	return s
+}
+
+// TrustsAD tells whether one of the servers is believed to validate, see Answer.Authentic.
+func (c *Client) TrustsAD() bool {
+	return slices.ContainsFunc(c.servers, func(s *server) bool { return s.trusted })
 }
 
 // Lookup implements Resolver. The name is in presentation form, as in zone

@@ -39,6 +39,3 @@ func (c *Client) SetTrusted(trusted bool) {
 		s.trusted = trusted
 	}
 }
-
-// Trusted tells whether the first server's AD bit is believed.
-func (c *Client) Trusted() bool { return c.servers[0].trusted }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/x509"
 	"encoding/pem"
+	"fmt"
+	"net/netip"
 	"os"
 	"strings"
 	"testing"
@@ -142,6 +144,39 @@ func TestTLSOutAuthorities(t *testing.T) {
 	system.AddCert(two.Certificate())
 	if !r.public.Equal(system) || r.named.Equal(system) {
 		t.Error("the authorities for MTA-STS are not the system's and those of the file")
+	}
+}
+
+func TestReviewTLSOut(t *testing.T) {
+	p := newPlace(t)
+	p.write("tls-policy", "a.example\tencrypt\nb.example\nc.example\tdane-only\na.example\tmay\n")
+	p.cfg.Relay.TLSPolicy = textTable(p.path("tls-policy"))
+	p.cfg.Relay.TLSLevel = "dane"
+	review := func() string {
+		found, err := p.open().ReviewTLSOut()
+		text := fmt.Sprint(err)
+		for _, f := range found {
+			text += "\n" + f.String()
+		}
+		return text
+	}
+	at := p.path("tls-policy")
+	skipped := "\n" + at + ":2: key \"b.example\" has no value; skipped\n" + at + ":4: key \"a.example\" stands in line 1 already, the first one counts; skipped"
+	if got := review(); got != "<nil>"+skipped {
+		t.Errorf("behind a resolver on this host: %s", got)
+	}
+	p.cfg.DNS.Servers = []string{"192.0.2.53:53"}
+	got := review()
+	if !strings.Contains(got, `"dane", which is no more than "may"`) || !strings.HasSuffix(got, at+`:3: c.example has the level "dane-only", but no name server is on this host or in dns.trust_ad, so no answer counts as signed`) {
+		t.Errorf("behind one elsewhere: %s", got)
+	}
+	p.cfg.DNS.TrustAD = []netip.Addr{netip.MustParseAddr("192.0.2.53")}
+	if got := review(); got != "<nil>"+skipped {
+		t.Errorf("behind one elsewhere that is trusted: %s", got)
+	}
+	p.cfg.Relay.TLSCAFile = p.path("none")
+	if got := review(); !strings.HasPrefix(got, "relay.tls_ca_file: ") {
+		t.Errorf("no file of authorities: %s", got)
 	}
 }
 

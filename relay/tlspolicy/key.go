@@ -18,6 +18,12 @@ func CheckEntry(key, value string) error {
 	return err
 }
 
+// WantsDANE tells whether an entry's value has one of the levels that need signed answers.
+func WantsDANE(value string) bool {
+	r, err := parseRule(value)
+	return err == nil && (r.level == wordDANE || r.level == wordDANEOnly)
+}
+
 // ParseKey reads a next hop as the table has it: "[host]:587", "host:587", "[host]" or
 // "example.org". Port 0 is none.
 func ParseKey(key string) (host string, bracketed bool, port uint16, err error) {
