@@ -78,7 +78,7 @@ func Parse(text string) (Policy, error) {
 func (p *Policy) addMX(value string) error {
 	value = plain(value)
 	if !isName(strings.TrimPrefix(value, "*.")) {
-		return fmt.Errorf("mx: %.80q in the policy, expected a host's name, or one after *.", value)
+		return fmt.Errorf("mx: %.80q in the policy, expected a host's name, or such as *.example.org", value)
 	}
 	if len(p.MX) == maxPatterns {
 		return fmt.Errorf("more than %d mx fields in the policy", maxPatterns)
