@@ -68,21 +68,6 @@ func port(address string) string {
 	return port
 }
 
-// freePort is an address that is free for UDP and TCP, as a server needs it.
-func freePort(t *testing.T) string {
-	t.Helper()
-	for range 20 {
-		server := closedPort(t)
-		l, err := net.Listen("tcp", server)
-		if err == nil {
-			l.Close()
-			return server
-		}
-	}
-	t.Fatal("no port is free for UDP and TCP")
-	return ""
-}
-
 // unbound runs the real resolver until the test ends.
 func unbound(t *testing.T) string {
 	t.Helper()
@@ -92,24 +77,12 @@ func unbound(t *testing.T) string {
 		"b.loop.example": {CNAME: "a.loop.example"},
 		"broken.example": {Fail: "SERVFAIL"},
 	}, rootServers)
-	dir, server := t.TempDir(), freePort(t)
+	dir, server := t.TempDir(), closedPort(t)
 	conf := filepath.Join(dir, "conf")
 	text := fmt.Sprintf(unboundConf, dir, port(server), strings.Repeat("x", 200), port(slow), port(zones), port(closedPort(t)))
 	if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	runUnbound(t, dir, conf)
-	c := client(t, server)
-	waitFor(t, func() bool {
-		_, err := lookup(c, "mx.static.example", dns.TypeA)
-		return err == nil
-	})
-	return server
-}
-
-// runUnbound runs it, with its log in dir, until the test ends.
-func runUnbound(t *testing.T, dir, conf string) {
-	t.Helper()
 	cmd := exec.Command("/usr/sbin/unbound", "-d", "-c", conf)
 	cmd.Stderr = os.Stderr
 	if err := cmd.Start(); err != nil {
@@ -122,6 +95,12 @@ func runUnbound(t *testing.T, dir, conf string) {
 			t.Logf("unbound's log:\n%s", log)
 		}
 	})
+	c := client(t, server)
+	waitFor(t, func() bool {
+		_, err := lookup(c, "mx.static.example", dns.TypeA)
+		return err == nil
+	})
+	return server
 }
 
 // rootServers answers questions for the servers of the root.
