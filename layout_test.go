@@ -22,7 +22,7 @@ var allowedImports = map[string][]string{
 	"internal/scenario": {"internal/setup", "internal/config", "maps", "policy", "internal/dns", "internal/dns/dnsfake", "internal/smtp"},
 	"internal/lint":     {"internal/config", "maps", "policy", "policy/dnsbl", "internal/dns", "internal/smtp"},
 	"internal/explain":  {"maps", "policy", "internal/dns", "internal/smtp"},
-	"internal/setup":    {"internal/follow", "relay/sasl", "relay/sasl/users", "maps/ldap", "internal/lint", "internal/config", "maps", "policy", "policy/dnsbl", "internal/dns", "internal/smtp"},
+	"internal/setup":    {"internal/follow", "relay/tlspolicy", "relay/tlspolicy/sts", "relay/sasl", "relay/sasl/users", "maps/ldap", "internal/lint", "internal/config", "maps", "policy", "policy/dnsbl", "internal/dns", "internal/smtp"},
 	"milter":            {"policy", "internal/front", "internal/clients", "internal/smtp"},
 	"internal/front":    {"policy", "internal/smtp"},
 	"relay/session":     {"policy", "internal/front", "internal/clients", "internal/smtp", "relay/spool", "relay/sasl"},

@@ -114,7 +114,11 @@ func (r *checkReport) run(c *cli.Context) {
 	if err = errors.Join(err, accountFaults(cfg)); err != nil {
 		r.fault(err)
 	}
-	r.warn(slices.Concat(lint.Check(in), listeners, resolve(c.Context, in)))
+	tlsOut, err := engine.ReviewTLSOut()
+	if err != nil {
+		r.fault(err)
+	}
+	r.warn(slices.Concat(lint.Check(in), listeners, tlsOut, resolve(c.Context, in)))
 	r.prove(c.Context, in)
 }
 

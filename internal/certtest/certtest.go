@@ -18,9 +18,10 @@ import (
 
 // Authority signs certificates.
 type Authority struct {
-	t    testing.TB
-	cert *x509.Certificate
-	key  crypto.Signer
+	t     testing.TB
+	cert  *x509.Certificate
+	key   crypto.Signer
+	chain [][]byte // that a server shows after its certificate
 }
 
 // New makes an authority with a name, see Name.
@@ -31,6 +32,17 @@ func New(t testing.TB, name []byte) *Authority {
 	template.IsCA, template.BasicConstraintsValid, template.KeyUsage = true, true, x509.KeyUsageCertSign
 	a.cert = a.sign(template, template, a.key)
 	return a
+}
+
+// Sub makes an authority that a signs for. Servers show its certificate after theirs.
+func (a *Authority) Sub(name []byte) *Authority {
+	a.t.Helper()
+	sub := &Authority{t: a.t, key: newKey(a.t)}
+	template := a.template(name)
+	template.IsCA, template.BasicConstraintsValid, template.KeyUsage = true, true, x509.KeyUsageCertSign
+	sub.cert = a.sign(template, a.cert, sub.key)
+	sub.chain = append([][]byte{sub.cert.Raw}, a.chain...)
+	return sub
 }
 
 // Certificate is the authority's own.
@@ -59,7 +71,7 @@ func (a *Authority) Issue(name []byte, hosts []string, change ...func(*x509.Cert
 		c(template)
 	}
 	leaf := a.sign(template, a.cert, key)
-	return tls.Certificate{Certificate: [][]byte{leaf.Raw}, PrivateKey: key, Leaf: leaf}
+	return tls.Certificate{Certificate: append([][]byte{leaf.Raw}, a.chain...), PrivateKey: key, Leaf: leaf}
 }
 
 // Host is Issue for a server's name.

@@ -2,6 +2,7 @@ package config
 
 import (
 	"io/fs"
+	"net/netip"
 	"time"
 )
 
@@ -101,6 +102,7 @@ type DNS struct {
 	TCP        *bool
 	CacheSize  int           // answers
 	ServeStale time.Duration // 0: no answer is used past its end
+	TrustAD    []netip.Addr  // servers whose AD bit is believed, beside those on this host
 }
 
 // Admin is the listener for metrics and readiness.

@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"io/fs"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -68,6 +69,7 @@ attempts = 3
 rotate = true
 tcp = false
 serve_stale = "24h"
+trust_ad = ["192.0.2.53", "2001:db8::53"]
 cache_size = 5
 
 [admin]
@@ -104,6 +106,7 @@ output = "syslog"
 		DNS: DNS{
 			Servers: []string{"192.0.2.53:53", "[2001:db8::53]:5353"},
 			Timeout: 500 * time.Millisecond, Attempts: 3, Rotate: new(true), TCP: new(false), CacheSize: 5, ServeStale: 24 * time.Hour,
+			TrustAD: []netip.Addr{netip.MustParseAddr("192.0.2.53"), netip.MustParseAddr("2001:db8::53")},
 		},
 		Admin: Admin{Listen: "[::1]:9891"},
 		Log:   Log{Level: "debug", Format: "json", Output: "syslog"},
@@ -112,7 +115,7 @@ output = "syslog"
 	if err != nil {
 		t.Fatalf("Load: %v", err)
 	}
-	if diff := cmp.Diff(want, got); diff != "" {
+	if diff := cmp.Diff(want, got, addresses); diff != "" {
 		t.Errorf("Load gave (-want +got):\n%s", diff)
 	}
 }
@@ -125,7 +128,7 @@ func TestEmptyFileIsDefault(t *testing.T) {
 	}
 	want := Default()
 	want.File = path
-	if diff := cmp.Diff(want, got); diff != "" {
+	if diff := cmp.Diff(want, got, addresses); diff != "" {
 		t.Errorf("an empty file differs from Default (-want +got):\n%s", diff)
 	}
 }
@@ -193,7 +196,7 @@ func TestClientFeatures(t *testing.T) {
 	f.GreetPause, f.GreetPauseTime = true, 5000
 	f.RequireRDNS, f.UseClientPtr, f.BlockBadHelo, f.BadMX, f.CompatCheck = true, true, true, true, true
 	want.Messages = Messages{Reject: "550 a", Relay: "550 b", RcptRej: "550 c"}
-	if diff := cmp.Diff(want, c); diff != "" {
+	if diff := cmp.Diff(want, c, addresses); diff != "" {
 		t.Errorf("configuration (-want +got):\n%s", diff)
 	}
 }
@@ -266,6 +269,7 @@ func TestFaults(t *testing.T) {
 		{"socket mode useless", "[milter]\nsocket_mode = \"0060\"\n", `FILE:2: milter.socket_mode is "0060", expected octal digits in quotes such as "0660", with read and write for the owner`},
 
 		{"server name", "[dns]\nservers = [\"dns.example\"]\n", `FILE:2: dns.servers[0] is "dns.example", expected an address with or without a port, such as "127.0.0.1:53" or "[::1]:53"`},
+		{"trusted server", "[dns]\ntrust_ad = \"192.0.2.53:53\"\n", `FILE:2: dns.trust_ad is "192.0.2.53:53", expected the address of a server, without a port, such as "192.0.2.53"`},
 		{"server type", "[dns]\nservers = [53]\n", `FILE:2: dns.servers[0] is the number 53, expected a string such as "127.0.0.1:53"`},
 		{"attempts date", "[dns]\nattempts = 2026-01-01\n", `FILE:2: dns.attempts is a date or time, expected a number from 1 to 10`},
 		{"admin outside", "[admin]\nlisten = \"0.0.0.0:9891\"\n", `FILE:2: admin.listen is "0.0.0.0:9891", expected a loopback address with a port, such as "127.0.0.1:9891", or unix:/PATH`},
@@ -314,7 +318,7 @@ func TestAllFaultsInOrder(t *testing.T) {
 		`FILE:7: milter.mode is "x", expected "enforce"`,
 	}
 	got := strings.Split(strings.ReplaceAll(err.Error(), path, "FILE"), "\n")
-	if diff := cmp.Diff(want, got); diff != "" {
+	if diff := cmp.Diff(want, got, addresses); diff != "" {
 		t.Errorf("faults (-want +got):\n%s", diff)
 	}
 	var one *Error

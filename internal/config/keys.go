@@ -188,6 +188,7 @@ func dnsKeys() []key {
 				c.DNS.Attempts = n
 			}
 		}},
+		{"trust_ad", readTrustAD},
 		{"rotate", func(c *Config, v value) { c.DNS.Rotate = v.flag() }},
 		{"tcp", func(c *Config, v value) { c.DNS.TCP = v.flag() }},
 		{"serve_stale", func(c *Config, v value) {
@@ -220,6 +221,23 @@ func readServers(c *Config, v value) {
 			continue
 		}
 		c.DNS.Servers = append(c.DNS.Servers, ap.String())
+	}
+}
+
+// readTrustAD reads addresses of servers.
+func readTrustAD(c *Config, v value) {
+	list, ok := v.list("192.0.2.53")
+	if !ok {
+		return
+	}
+	for _, e := range list {
+		s, _ := e.v.(string)
+		a, err := netip.ParseAddr(s)
+		if err != nil || a.Zone() != "" {
+			e.wrong("expected the address of a server, without a port, such as \"192.0.2.53\"")
+			continue
+		}
+		c.DNS.TrustAD = append(c.DNS.TrustAD, a.Unmap())
 	}
 }
 

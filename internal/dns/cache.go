@@ -26,12 +26,13 @@ type key struct {
 // entry is the outcome of a question. It is small and mostly without pointers to
 // more: most names in lists are not there.
 type entry struct {
-	ans     *Answer  // nil: the name has no records of the type
-	failure *failure // not nil: no answer was had
-	server  *server  // who answered
-	absent  bool     // the name does not exist at all
-	ttl     time.Duration
-	expires time.Time
+	ans       *Answer  // nil: the name has no records of the type
+	failure   *failure // not nil: no answer was had
+	server    *server  // who answered
+	absent    bool     // the name does not exist at all
+	authentic bool     // see Answer
+	ttl       time.Duration
+	expires   time.Time
 }
 
 // failure is the outcome of a question that got no answer.
@@ -75,7 +76,7 @@ func (e *entry) answer(name string, ttl time.Duration, server string) Answer {
 	if ans.Name == "" {
 		ans.Name = name
 	}
-	ans.TTL, ans.Server = ttl, server
+	ans.TTL, ans.Server, ans.Authentic = ttl, server, e.authentic
 	return ans
 }
 

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net/netip"
 	"runtime/debug"
+	"slices"
 	"sync/atomic"
 	"time"
 )
@@ -24,6 +26,7 @@ type Config struct {
 	Attempts   int           // rounds over the servers; 2
 	Rotate     bool          // begin with each server in turn, not always with the first
 	TCP        bool          // ask by TCP only
+	TrustAD    []netip.Addr  // servers whose AD bit is believed, see Answer.Authentic; those on this host always are
 	CacheSize  int           // names whose answers are kept; 10000
 	ServeStale time.Duration // for how long after its end an answer may stand in, see AllowStale; 0: it may not
 	Log        *slog.Logger  // servers that fall silent, and at debug level each lack of an answer; none
@@ -78,7 +81,7 @@ func NewClient(cfg Config) (*Client, error) {
 		c.log = slog.New(slog.DiscardHandler)
 	}
 	for _, text := range cfg.Servers {
-		s, err := newServer(text, cfg.TCP, c.timeout, c.log)
+		s, err := newServer(text, cfg, c.timeout, c.log)
 		if err != nil {
 			return nil, err
 		}
@@ -103,6 +106,11 @@ func (c *Client) Stats() Stats {
 		s.Sockets += server.udp.sockets()
 	}
 	return s
+}
+
+// TrustsAD tells whether one of the servers is believed to validate, see Answer.Authentic.
+func (c *Client) TrustsAD() bool {
+	return slices.ContainsFunc(c.servers, func(s *server) bool { return s.trusted })
 }
 
 // Lookup implements Resolver. The name is in presentation form, as in zone
@@ -195,7 +203,7 @@ func (c *Client) fly(ctx context.Context, fqdn string, k key) (e entry, outcome 
 		c.cache.put(k, e, c.now(), failureTTL)
 		return e, true
 	}
-	e = entry{server: server, ttl: time.Duration(f.ttl) * time.Second, absent: f.absent && f.aliases == 0}
+	e = entry{server: server, ttl: time.Duration(f.ttl) * time.Second, absent: f.absent && f.aliases == 0, authentic: f.authentic}
 	if f.aliases > 0 {
 		f.ans.Name = relative(f.owner)
 	}

@@ -4,6 +4,7 @@ package dns
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -13,13 +14,15 @@ import (
 // Type is the kind of record asked for.
 type Type uint16
 
-// The types that policy asks for, by their numbers in the protocol (RFC 1035, RFC 3596).
+// The types that policy asks for, by their numbers in the protocol (RFC 1035, RFC 3596,
+// RFC 6698).
 const (
 	TypeA    Type = 1
 	TypePTR  Type = 12
 	TypeMX   Type = 15
 	TypeTXT  Type = 16
 	TypeAAAA Type = 28
+	TypeTLSA Type = 52
 )
 
 func (t Type) String() string {
@@ -34,6 +37,8 @@ func (t Type) String() string {
 		return "TXT"
 	case TypeAAAA:
 		return "AAAA"
+	case TypeTLSA:
+		return "TLSA"
 	}
 	return "TYPE" + strconv.Itoa(int(t))
 }
@@ -54,8 +59,13 @@ type Answer struct {
 	MX     []MX         // in the order of the answer
 	Names  []string     // PTR, no final dots
 	Texts  []string     // TXT, the strings of each record joined
+	TLSA   []TLSA       // in the order of the answer
 	TTL    time.Duration
 	Server string // who answered: "192.0.2.53:53", "/etc/hosts", "cache of ..."
+
+	// Authentic says that a server that is trusted to validate has found all of the
+	// answer, CNAMEs and absence too, signed as DNSSEC demands: its AD bit (RFC 4035, 3.2.3).
+	Authentic bool
 }
 
 // MX is one mail exchanger. Host has no final dot; it is empty for the null MX (RFC 7505).
@@ -64,9 +74,20 @@ type MX struct {
 	Host       string
 }
 
+// TLSA says which certificates a server may have (RFC 6698, 2.1).
+type TLSA struct {
+	Usage, Selector, Matching uint8
+	Data                      []byte
+}
+
+// String is the record in the form of zone files: "3 1 1 0123abcd...".
+func (r TLSA) String() string {
+	return fmt.Sprintf("%d %d %d %x", r.Usage, r.Selector, r.Matching, r.Data)
+}
+
 // Empty tells whether the answer has no record: the name has none of the type asked for.
 func (a Answer) Empty() bool {
-	return len(a.Addrs) == 0 && len(a.MX) == 0 && len(a.Names) == 0 && len(a.Texts) == 0
+	return len(a.Addrs) == 0 && len(a.MX) == 0 && len(a.Names) == 0 && len(a.Texts) == 0 && len(a.TLSA) == 0
 }
 
 // String lists the records, for logs and explanations; "" for an empty answer.
@@ -80,5 +101,8 @@ func (a Answer) String() string {
 	}
 	words = append(words, a.Names...)
 	words = append(words, a.Texts...)
+	for _, r := range a.TLSA {
+		words = append(words, r.String())
+	}
 	return strings.Join(words, ", ")
 }

@@ -28,7 +28,7 @@ func (e *Error) Error() string {
 func (e *Error) Unwrap() error { return e.Err }
 
 // types are those that an Answer has a place for the records of.
-var types = [...]Type{TypeA, TypeAAAA, TypeMX, TypePTR, TypeTXT}
+var types = [...]Type{TypeA, TypeAAAA, TypeMX, TypePTR, TypeTXT, TypeTLSA}
 
 // index is the place of a type in types; -1 for others.
 func (t Type) index() int {

@@ -32,3 +32,10 @@ const (
 	StaleTTL     = staleTTL
 	StaleWait    = staleWait
 )
+
+// SetTrusted has the AD bits of all servers believed, or not.
+func (c *Client) SetTrusted(trusted bool) {
+	for _, s := range c.servers {
+		s.trusted = trusted
+	}
+}

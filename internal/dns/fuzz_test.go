@@ -34,7 +34,7 @@ func seedReplies(f *testing.F) [][]byte {
 		{"example.com. 60 IN CNAME a.example.net.", "A.example.net. 30 IN MX 0 ."},
 		{"example.com. 60 IN CNAME a.example.net.", "a.example.net. 30 IN CNAME example.com."},
 		{"example.com. 60 IN CNAME a.example.net."},
-		{"example.com. 60 IN A 192.0.2.1", `example.com. 60 IN TXT "a" "b"`, "example.com. 60 IN AAAA 2001:db8::1", "example.com. 60 IN PTR a.b."},
+		{"example.com. 60 IN A 192.0.2.1", `example.com. 60 IN TXT "a" "b"`, "example.com. 60 IN AAAA 2001:db8::1", "example.com. 60 IN PTR a.b.", "example.com. 60 IN TLSA 3 1 1 0123456789abcdef"},
 		{},
 	} {
 		m := new(mdns.Msg)
@@ -95,7 +95,7 @@ func FuzzReply(f *testing.F) {
 		if unpack(m, data) != nil {
 			return
 		}
-		for _, typ := range []Type{TypeMX, TypeA, TypeAAAA, TypePTR, TypeTXT} {
+		for _, typ := range []Type{TypeMX, TypeA, TypeAAAA, TypePTR, TypeTXT, TypeTLSA} {
 			checkFinding(t, m, typ)
 		}
 	})

@@ -37,6 +37,9 @@ func packQuery(b *[maxQuery]byte, fqdn string, t Type, edns bool) ([]byte, error
 
 func setID(query []byte, id uint16) { binary.BigEndian.PutUint16(query, id) }
 
+// wantAD asks for the AD bit, which a server need not set unasked (RFC 6840, 5.7).
+func wantAD(query []byte) { query[3] |= 0x20 }
+
 // answers tells whether a message answers the query: a response with the
 // query's id, operation and question. The question follows the header
 // uncompressed in both, so it is compared as bytes, letters without case.

@@ -2,6 +2,7 @@ package dns
 
 import (
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"net"
@@ -23,12 +24,13 @@ var (
 
 // finding is what one reply says about a name.
 type finding struct {
-	owner   string // where the CNAMEs lead, with the final dot
-	aliases int    // CNAMEs followed to get there
-	ttl     uint32 // seconds; the least of what was used
-	settled bool   // the reply has the end of the chain; else owner is to be asked for
-	absent  bool   // there is no such name (owner), of any type
-	ans     Answer // the records; none if there are none
+	owner     string // where the CNAMEs lead, with the final dot
+	aliases   int    // CNAMEs followed to get there
+	ttl       uint32 // seconds; the least of what was used
+	settled   bool   // the reply has the end of the chain; else owner is to be asked for
+	absent    bool   // there is no such name (owner), of any type
+	authentic bool   // see Answer
+	ans       Answer // the records; none if there are none
 }
 
 // rcodeError is a reply that is no answer: SERVFAIL, REFUSED and the like.
@@ -138,6 +140,10 @@ func (f *finding) add(rr mdns.RR) bool {
 		f.ans.Names = append(f.ans.Names, relative(rr.Ptr))
 	case *mdns.TXT:
 		f.ans.Texts = append(f.ans.Texts, unescaped(strings.Join(rr.Txt, "")))
+	case *mdns.TLSA:
+		data, err := hex.DecodeString(rr.Certificate)
+		f.ans.TLSA = append(f.ans.TLSA, TLSA{rr.Usage, rr.Selector, rr.MatchingType, data})
+		return err == nil
 	default:
 		return false
 	}

@@ -14,7 +14,7 @@ const maxLookups = 8 // questions to servers for one name, when CNAMEs lead out 
 
 // resolve asks for the name, and for the targets of CNAMEs that lead out of the answers.
 func (c *Client) resolve(ctx context.Context, fqdn string, t Type, until time.Time) (f finding, server *server, err error) {
-	whole := finding{owner: fqdn, ttl: seconds(maxTTL)}
+	whole := finding{owner: fqdn, ttl: seconds(maxTTL), authentic: true}
 	for range maxLookups {
 		f, server, err = c.inquire(ctx, whole.owner, t, until)
 		if err != nil {
@@ -22,6 +22,7 @@ func (c *Client) resolve(ctx context.Context, fqdn string, t Type, until time.Ti
 		}
 		f.aliases += whole.aliases
 		f.ttl = min(f.ttl, whole.ttl)
+		f.authentic = f.authentic && whole.authentic
 		if f.aliases > maxAliases {
 			break
 		}
@@ -86,6 +87,9 @@ func (c *Client) tryOnce(ctx context.Context, s *server, fqdn string, t Type, ed
 	if err != nil {
 		return finding{}, err
 	}
+	if s.trusted {
+		wantAD(w.query)
+	}
 	c.queries.Add(1)
 	if err := s.exchange(ctx, w, until); err != nil {
 		return finding{}, err
@@ -93,5 +97,7 @@ func (c *Client) tryOnce(ctx context.Context, s *server, fqdn string, t Type, ed
 	if err := unpack(&w.msg, w.reply); err != nil {
 		return finding{}, err
 	}
-	return read(&w.msg, t)
+	f, err := read(&w.msg, t)
+	f.authentic = s.trusted && w.msg.AuthenticatedData
+	return f, err
 }

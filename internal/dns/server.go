@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"time"
 )
 
@@ -18,16 +19,17 @@ const maxTCP = 64 // connections to one server at a time
 
 // server is one of those who resolve for us.
 type server struct {
-	name   string // address and port
-	cached string // the name where an answer of its is remembered
-	udp    pool
-	tcp    chan struct{} // one for each connection
-	vc     bool          // TCP only
+	name    string // address and port
+	cached  string // the name where an answer of its is remembered
+	udp     pool
+	tcp     chan struct{} // one for each connection
+	vc      bool          // TCP only
+	trusted bool          // its AD bit is believed
 	health
 }
 
 // newServer reads an address with or without port; the port is 53 when none is given.
-func newServer(text string, vc bool, timeout time.Duration, log *slog.Logger) (*server, error) {
+func newServer(text string, cfg Config, timeout time.Duration, log *slog.Logger) (*server, error) {
 	ap, err := netip.ParseAddrPort(text)
 	if err != nil {
 		host := text
@@ -40,7 +42,9 @@ func newServer(text string, vc bool, timeout time.Duration, log *slog.Logger) (*
 		}
 		ap = netip.AddrPortFrom(addr, 53)
 	}
-	s := &server{name: ap.String(), cached: "cache of " + ap.String(), vc: vc, tcp: make(chan struct{}, maxTCP)}
+	s := &server{name: ap.String(), cached: "cache of " + ap.String(), vc: cfg.TCP, tcp: make(chan struct{}, maxTCP)}
+	at := ap.Addr().Unmap()
+	s.trusted = at.IsLoopback() || slices.Contains(cfg.TrustAD, at)
 	s.udp = pool{addr: net.UDPAddrFromAddrPort(ap), sent: make(chan struct{}, window), life: socketLife, open: map[*socket]struct{}{}}
 	s.health = health{log: log.With("server", s.name), timeout: timeout, pause: downPause}
 	return s, nil

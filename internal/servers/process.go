@@ -1,5 +1,6 @@
-// Package servers starts what tables are kept on, for tests: real redis-server and
-// slapd on ports of their own with their files in a directory of the test, a server of
+// Package servers starts what is asked, for tests: real redis-server and
+// slapd, and a resolver that validates, on ports of their own with their files in a directory
+// of the test, a server of
 // the socketmap protocol, and Postfix's postmap. Whatever fails ends the test.
 package servers
 

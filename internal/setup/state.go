@@ -23,6 +23,7 @@ type state struct {
 	spammers   *table   // nil unless it is named
 	virtual    *table   // nil unless it is named
 	users      *table   // whom local mail is taken for; nil unless it is named
+	tlsPolicy  *table   // what is demanded of next hops; nil unless it is named
 	always     maps.Map // what always belongs to class w
 	own        maps.Map // class m
 	hostName   string   // $j
@@ -96,7 +97,7 @@ func resolverConfig(c config.DNS, resolvConf string) (out dns.Config, err error)
 	if c.TCP != nil {
 		out.TCP = *c.TCP
 	}
-	out.CacheSize, out.ServeStale = c.CacheSize, c.ServeStale
+	out.CacheSize, out.ServeStale, out.TrustAD = c.CacheSize, c.ServeStale, c.TrustAD
 	return out, nil
 }
 

@@ -5,7 +5,8 @@ package tlspolicy
 import (
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
+
+	"gatepost/internal/dns"
 )
 
 // Level is how much a connection must be secured. The names are Postfix's
@@ -25,7 +26,7 @@ const (
 type Policy struct {
 	Level        Level
 	Implicit     bool           // TLS from the first byte, not by STARTTLS (RFC 8314, 3.3)
-	Names        []string       // Verify: the names of which the certificate must have one; "*.example.org" stands for one label more. None: the host's
+	Names        []string       // Verify, DANE: the names of which the certificate must have one; "*.example.org" stands for one label more, ".example.org" for any. None: the host's
 	Fingerprints [][]byte       // Fingerprint: SHA-256 of certificates or of their public keys
 	TLSA         []TLSA         // DANE
 	Roots        *x509.CertPool // Verify: nil is the system's
@@ -34,31 +35,21 @@ type Policy struct {
 }
 
 // TLSA is a TLSA record (RFC 6698, 2.1).
-type TLSA struct {
-	Usage, Selector, Matching uint8
-	Data                      []byte
-}
+type TLSA = dns.TLSA
 
 // Required tells whether mail must wait rather than go in clear.
 func (p *Policy) Required() bool { return p.Level >= Encrypt || p.Implicit }
 
-var errNotBuilt = errors.New("no check for this level")
-
 // Config is for the client's side of a handshake with host. It leaves the check of the
-// certificate to Check.
+// certificate to Check. By DANE the name that is told to the server is that of the TLSA
+// records (RFC 7672, 8.1), the first of Names.
 func (p *Policy) Config(host string) *tls.Config {
 	min := p.MinVersion
 	if min == 0 {
 		min = tls.VersionTLS12
 	}
-	return &tls.Config{ServerName: host, MinVersion: min, InsecureSkipVerify: true}
-}
-
-// Check tells whether a handshake with host has come to what the policy demands. The error
-// says what was expected.
-func (p *Policy) Check(host string, cs *tls.ConnectionState) error {
-	if p.Level <= Encrypt {
-		return nil
+	if p.Level == DANE && len(p.Names) > 0 {
+		host = p.Names[0]
 	}
-	return errNotBuilt
+	return &tls.Config{ServerName: host, MinVersion: min, InsecureSkipVerify: true}
 }

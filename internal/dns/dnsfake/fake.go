@@ -57,7 +57,7 @@ func (f *Fake) Lookup(ctx context.Context, name string, t dns.Type) (dns.Answer,
 		return dns.Answer{}, f.fault(name, t, "CNAME loop", nil)
 	}
 	ans := answer(o.Records, t)
-	ans.Name, ans.TTL, ans.Server = strings.TrimSuffix(name, "."), TTL, "fake"
+	ans.Name, ans.TTL, ans.Server, ans.Authentic = strings.TrimSuffix(name, "."), TTL, "fake", o.Authentic
 	if n := len(o.Aliases); n > 0 {
 		ans.Name = strings.TrimSuffix(o.Aliases[n-1], ".")
 	}
@@ -85,6 +85,14 @@ func answer(r Records, t dns.Type) dns.Answer {
 		}
 	case dns.TypeTXT:
 		ans.Texts = append(ans.Texts, r.TXT...)
+	case dns.TypeTLSA:
+		for _, text := range r.TLSA {
+			one, err := ParseTLSA(text)
+			if err != nil {
+				panic(err)
+			}
+			ans.TLSA = append(ans.TLSA, one)
+		}
 	}
 	return ans
 }

@@ -4,10 +4,13 @@
 package dnsfake
 
 import (
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"net/netip"
 	"strings"
+
+	"gatepost/internal/dns"
 )
 
 // Zone is all that there is in the DNS: names, without final dots, and their
@@ -17,14 +20,17 @@ import (
 type Zone map[string]Records
 
 // Records are what a name has. Check finds what cannot be an answer; on
-// addresses that do not parse a Fake panics.
+// others that do not parse a Fake panics.
 type Records struct {
 	A     []string `json:"A,omitempty"`
 	AAAA  []string `json:"AAAA,omitempty"`
 	MX    []MX     `json:"MX,omitempty"`
 	PTR   []string `json:"PTR,omitempty"`
 	TXT   []string `json:"TXT,omitempty"`
+	TLSA  []string `json:"TLSA,omitempty"` // as in zone files: "3 1 1 0123ab..."
 	CNAME string   `json:"CNAME,omitempty"`
+	// Authentic has a validating server say that what there is of the name is signed.
+	Authentic bool `json:"authentic,omitempty"`
 	// Fail is the code that questions for the name get, "SERVFAIL" or "REFUSED";
 	// "MX:SERVFAIL" for questions of that type alone; several with commas between.
 	Fail string `json:"fail,omitempty"`
@@ -84,8 +90,26 @@ func (z Zone) Check() error {
 				return fmt.Errorf("%s: AAAA %q, expected an IPv6 address", name, a)
 			}
 		}
+		for _, text := range r.TLSA {
+			if _, err := ParseTLSA(text); err != nil {
+				return fmt.Errorf("%s: %w", name, err)
+			}
+		}
 	}
 	return nil
+}
+
+// ParseTLSA reads a TLSA record as zone files have it.
+func ParseTLSA(text string) (r dns.TLSA, err error) {
+	var data string
+	_, err = fmt.Sscanf(text, "%d %d %d %s", &r.Usage, &r.Selector, &r.Matching, &data)
+	if err == nil {
+		r.Data, err = hex.DecodeString(data)
+	}
+	if err != nil {
+		return r, fmt.Errorf("TLSA %q, expected three numbers and hexadecimal digits", text)
+	}
+	return r, nil
 }
 
 // Index is a Zone ready to be asked. Make it with NewIndex.
@@ -126,19 +150,21 @@ const maxAliases = 16 // CNAMEs followed, as in package dns
 
 // Outcome is where a question leads.
 type Outcome struct {
-	Aliases []string // the targets of the CNAMEs, in order
-	Records Records  // of the last name
-	Exists  bool     // the last name exists
-	Fail    string   // code instead of an answer
-	Loop    bool     // too many CNAMEs
+	Aliases   []string // the targets of the CNAMEs, in order
+	Records   Records  // of the last name
+	Exists    bool     // the last name exists
+	Fail      string   // code instead of an answer
+	Loop      bool     // too many CNAMEs
+	Authentic bool     // all names on the way are
 }
 
 // Follow goes along the CNAMEs from the name to the records of a type ("MX").
 func (x Index) Follow(name, qtype string) Outcome {
-	var o Outcome
+	o := Outcome{Authentic: true}
 	for {
 		r, listed := x.names[Plain(name)]
 		o.Records, o.Exists = r, listed || x.above[Plain(name)]
+		o.Authentic = o.Authentic && r.Authentic
 		if o.Fail = r.fails(qtype); o.Fail != "" || r.CNAME == "" {
 			return o
 		}

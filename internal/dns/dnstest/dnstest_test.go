@@ -9,6 +9,7 @@ import (
 	"os"
 	"reflect"
 	"sort"
+	"strings"
 	"testing"
 	"time"
 
@@ -51,12 +52,15 @@ func recorded(t *testing.T, n int) []dnstest.Zone {
 func TestAgreement(t *testing.T) {
 	zones := recorded(t, 3)
 	zones = append(zones, dnstest.Zone{
-		"Mixed.Example.": {A: []string{"192.0.2.1"}},
-		"up.example":     {CNAME: "MIXED.example."},
-		"a.b.c.example":  {TXT: []string{"x"}},
-		"loop.example":   {CNAME: "loop.example"},
-		"refused.org":    {Fail: "REFUSED"},
-		"half.org":       {MX: []dnstest.MX{{Preference: 5, Host: "m."}}, Fail: "A:SERVFAIL"},
+		"Mixed.Example.":          {A: []string{"192.0.2.1"}},
+		"up.example":              {CNAME: "MIXED.example."},
+		"a.b.c.example":           {TXT: []string{"x"}},
+		"loop.example":            {CNAME: "loop.example"},
+		"_25._tcp.signed.example": {TLSA: []string{"3 1 1 00ff", "2 0 0 " + strings.Repeat("a1", 700)}, Authentic: true},
+		"signed.example":          {CNAME: "_25._tcp.signed.example", Authentic: true},
+		"half.example":            {CNAME: "_25._tcp.signed.example"},
+		"refused.org":             {Fail: "REFUSED"},
+		"half.org":                {MX: []dnstest.MX{{Preference: 5, Host: "m."}}, Fail: "A:SERVFAIL"},
 	})
 	for i, zone := range zones {
 		t.Run(fmt.Sprint(i), func(t *testing.T) {
@@ -67,7 +71,7 @@ func TestAgreement(t *testing.T) {
 			fake := dnstest.NewFake(zone)
 			found := 0
 			for _, name := range namesAround(zone) {
-				for _, typ := range []dns.Type{dns.TypeA, dns.TypeAAAA, dns.TypeMX, dns.TypePTR, dns.TypeTXT} {
+				for _, typ := range []dns.Type{dns.TypeA, dns.TypeAAAA, dns.TypeMX, dns.TypePTR, dns.TypeTXT, dns.TypeTLSA} {
 					found += compare(t, fake, c, name, typ)
 				}
 			}

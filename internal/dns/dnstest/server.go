@@ -3,6 +3,7 @@
 package dnstest
 
 import (
+	"encoding/hex"
 	"fmt"
 	"net"
 	"net/netip"
@@ -123,6 +124,7 @@ func reply(x dnsfake.Index, query *mdns.Msg) *mdns.Msg {
 		}
 		return m
 	}
+	m.AuthenticatedData = query.AuthenticatedData && o.Authentic
 	owner := q.Name
 	for _, target := range o.Aliases {
 		m.Answer = append(m.Answer, &mdns.CNAME{Hdr: header(owner, mdns.TypeCNAME), Target: mdns.Fqdn(target)})
@@ -177,6 +179,14 @@ func rrs(r dnsfake.Records, owner string, t uint16) (list []mdns.RR) {
 	case mdns.TypeTXT:
 		for _, text := range r.TXT {
 			list = append(list, &mdns.TXT{Hdr: h, Txt: chunks(text)})
+		}
+	case mdns.TypeTLSA:
+		for _, text := range r.TLSA {
+			one, err := dnsfake.ParseTLSA(text)
+			if err != nil {
+				panic(err)
+			}
+			list = append(list, &mdns.TLSA{Hdr: h, Usage: one.Usage, Selector: one.Selector, MatchingType: one.Matching, Certificate: hex.EncodeToString(one.Data)})
 		}
 	}
 	return list
