@@ -185,7 +185,9 @@ func TestNobodyIsTold(t *testing.T) {
 	} {
 		log.Reset()
 		m, env := queued(t, s, spool.Envelope{Recipients: []spool.Recipient{{Address: test.to, State: spool.Failed, Reply: "550 no"}}}, data)
-		w := writer(s, func(c *Config) { c.DoubleTo, c.CopyTo, c.Log = test.doubleTo, "copies@example.com", slog.New(slog.NewTextHandler(&log, nil)) })
+		w := writer(s, func(c *Config) {
+			c.DoubleTo, c.CopyTo, c.Log = test.doubleTo, "copies@example.com", slog.New(slog.NewTextHandler(&log, nil))
+		})
 		written, err := w.Write(t.Context(), &Report{Kind: test.kind, Envelope: env, Message: m, Recipients: []int{0}})
 		if err != nil || len(written) != min(1, len(test.want)) {
 			t.Errorf("%s: %d reports, %v", test.name, len(written), err)
