@@ -18,17 +18,19 @@ func FuzzReport(f *testing.F) {
 			return
 		}
 		body = strings.NewReplacer("\r", "", "\n", "\r\n").Replace(body)
-		s := openSpool(t)
 		env := spool.Envelope{Sender: sender, UTF8: utf8, EnvID: envID, Client: spool.Client{Helo: helo}, Recipients: []spool.Recipient{{
 			Address: to, State: spool.Failed, Status: status, Reply: answer, ORcpt: orcpt,
 		}}}
-		m, _ := queued(t, s, env, body)
-		written, err := writer(s, nil).Write(t.Context(), &Report{Kind: Failure, Envelope: &env, Message: m, Recipients: []int{0}})
-		if err != nil {
+		from := strings.NewReader(body)
+		l := letter{Report: &Report{Envelope: &env, Recipients: []int{0}}, to: sender, whole: true, id: "1"}
+		var out strings.Builder
+		if err := l.look(from, true); err != nil {
 			t.Fatal(err)
 		}
-		text := bytesOf(t, written[0])
-		p := parse(t, text)
+		if err := writer(nil, nil).compose(&out, &l, from); err != nil {
+			t.Fatal(err)
+		}
+		p := parse(t, out.String())
 		if len(p.fields) != 2 {
 			t.Fatalf("%d groups of fields in %q", len(p.fields), p.bodies[1])
 		}
