@@ -167,10 +167,9 @@ func (q *Queue) ended(j *job, env *spool.Envelope, results []deliver.Result, too
 			}
 		}
 	}
+	q.each(j, env, results, took, now, q.log) // before the lines of what it leads to
 	q.record(j, env, results, now)
-	if len(results) > 0 {
-		q.report(j, env, results, took, now)
-	}
+	q.each(j, env, results, took, now, q.account)
 }
 
 // record writes down what a part came to. r.mu is held, so that one part's failure to be
