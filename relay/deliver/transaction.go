@@ -345,7 +345,7 @@ func (c *conn) fates(t *transaction, lmtp bool) *problem {
 		}
 		if c.reply.ok() {
 			t.answer(i, Result{Outcome: Delivered, Status: c.reply.enhanced, Code: c.reply.code, Reply: c.reply.String(),
-				Relay: c.via.relay, Secured: c.via.secured, Notifies: c.can.dsn})
+				Relay: c.via.relay, Secured: c.via.secured, Notifies: c.can.dsn, Final: lmtp})
 		} else {
 			t.answer(i, c.reply.problem().result(c.via))
 			taken = false

@@ -12,6 +12,7 @@ import (
 
 var (
 	statusInternal = smtp.EnhancedCode{Class: 4, Subject: 3}
+	statusExpired  = smtp.EnhancedCode{Class: 4, Subject: 4, Detail: 7}
 	statusNoRoute  = smtp.EnhancedCode{Class: 4, Subject: 4, Detail: 4}
 )
 
@@ -38,26 +39,28 @@ func (a *Attempt) DSN() smtp.EnhancedCode {
 	return smtp.EnhancedCode{Class: 4}
 }
 
-// report counts and tells the results of a part.
-func (q *Queue) report(j job, env *spool.Envelope, results []deliver.Result, took time.Duration, now time.Time) {
-	number := j.round.number
+// each gives the results of a part as attempts.
+func (q *Queue) each(j *job, env *spool.Envelope, results []deliver.Result, took time.Duration, now time.Time, f func(*Attempt)) {
 	for i := range results {
-		switch results[i].Outcome {
-		case deliver.Delivered:
-			q.delivered.Add(1)
-		case deliver.Failed:
-			q.failed.Add(1)
-		default:
-			q.deferred.Add(1)
-		}
-		a := Attempt{
-			ID: env.ID, From: env.Sender, To: env.Recipients[j.to[i]].Address, Number: number,
+		f(&Attempt{
+			ID: env.ID, From: env.Sender, To: env.Recipients[j.to[i]].Address, Number: j.round.number,
 			Result: results[i], Delay: now.Sub(env.Arrived), Took: took,
-		}
-		q.log(&a)
-		if q.config.Observe != nil {
-			q.config.Observe(a)
-		}
+		})
+	}
+}
+
+// account counts an attempt, and tells of it.
+func (q *Queue) account(a *Attempt) {
+	switch a.Outcome {
+	case deliver.Delivered:
+		q.delivered.Add(1)
+	case deliver.Failed:
+		q.failed.Add(1)
+	default:
+		q.deferred.Add(1)
+	}
+	if q.config.Observe != nil {
+		q.config.Observe(*a)
 	}
 }
 
