@@ -1,0 +1,14 @@
+package saslclient
+
+// SetNonce makes the client's nonce known.
+func SetNonce(m Mechanism, nonce string) {
+	switch m := m.(type) {
+	case *scramLogin:
+		m.nonce = nonce
+	case *digestLogin:
+		m.cnonce = nonce
+	}
+}
+
+// SetURI makes DIGEST-MD5 one for another service.
+func SetURI(m Mechanism, uri string) { m.(*digestLogin).uri = uri }
