@@ -111,10 +111,10 @@ func (r *checkReport) run(c *cli.Context) {
 	}
 	in := checkInput(cfg, engine)
 	listeners, err := setup.ReviewListeners(cfg, time.Now())
-	if err = errors.Join(err, accountFaults(cfg)); err != nil {
+	if err = errors.Join(err, accountFaults(cfg), setup.LoginFaults(cfg)); err != nil {
 		r.fault(err)
 	}
-	r.warn(slices.Concat(lint.Check(in), listeners, resolve(c.Context, in)))
+	r.warn(slices.Concat(lint.Check(in), listeners, setup.ReviewLogins(cfg, engine.Tables().Access), resolve(c.Context, in)))
 	r.prove(c.Context, in)
 }
 

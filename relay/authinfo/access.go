@@ -54,6 +54,9 @@ func (a *Access) Explain(ctx context.Context, host string, addr netip.Addr) []Tr
 
 func (a *Access) search(ctx context.Context, host string, addr netip.Addr) []triedEntry {
 	table := a.table()
+	if table == nil {
+		table = maps.Chain{} // without access_db there is nothing
+	}
 	var tried []triedEntry
 	for _, key := range accessKeys(host, addr) {
 		one := triedEntry{Tried: Tried{Key: "AuthInfo:" + key}}
@@ -75,22 +78,32 @@ func (a *Access) search(ctx context.Context, host string, addr netip.Addr) []tri
 	return tried
 }
 
+// Check fails for an entry that Find would fail with, without its place.
+func (a *Access) Check(e maps.Entry) error {
+	_, err := a.read(e)
+	return err
+}
+
 func (a *Access) usable(e maps.Entry) (*found, error) {
-	if file := e.Source.File; filepath.IsAbs(file) {
-		info, err := os.Stat(file)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", e.Source, err)
-		}
-		if mode := info.Mode().Perm(); mode&0o007 != 0 {
-			return nil, fmt.Errorf("%s: a password in a file of mode %04o, which everybody on this host can read or change; "+
-				"expected it in a file of its own, relay.authinfo, of mode 0600 or 0640", e.Source, mode)
-		}
-	}
-	f, err := newFound(e, a.options.Tokens)
+	f, err := a.read(e)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", e.Source, err)
 	}
 	return f, nil
+}
+
+func (a *Access) read(e maps.Entry) (*found, error) {
+	if file := e.Source.File; filepath.IsAbs(file) {
+		info, err := os.Stat(file)
+		if err != nil {
+			return nil, err
+		}
+		if mode := info.Mode().Perm(); mode&0o007 != 0 {
+			return nil, fmt.Errorf("a password in a file of mode %04o, which everybody on this host can read or change; "+
+				"expected it in a file of its own, relay.authinfo, of mode 0600 or 0640", mode)
+		}
+	}
+	return newFound(e, a.options.Tokens)
 }
 
 // accessKeys are the keys of rule sets D (LookUpDomain) and A (LookUpAddress), then the

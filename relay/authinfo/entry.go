@@ -41,8 +41,11 @@ func parseEntry(value string) (*entry, error) {
 			return nil, fmt.Errorf("%c is there twice", letter)
 		}
 		values[letter], rest = text, after
-		if letter == 'P' {
+		switch letter {
+		case 'P':
 			text = "(hidden)"
+		case 'T': // what follows a command may be a secret
+			text, _, _ = strings.Cut(text, " ")
 		}
 		shown = append(shown, fmt.Sprintf(`"%c:%s"`, letter, text))
 	}
