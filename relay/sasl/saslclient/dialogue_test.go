@@ -102,6 +102,7 @@ func TestHostile(t *testing.T) {
 		{"another nonce", "SCRAM-SHA-256", []string{"r=OTHER,s=QSXCR+Q6sek8bf92,i=4096"}},
 		{"few iterations", "SCRAM-SHA-256", []string{"r=NONCEx,s=QSXCR+Q6sek8bf92,i=1"}},
 		{"a year of iterations", "SCRAM-SHA-256", []string{"r=NONCEx,s=QSXCR+Q6sek8bf92,i=2147483647"}},
+		{"too many iterations", "SCRAM-SHA-1", []string{"r=NONCEx,s=QSXCR+Q6sek8bf92,i=1000001"}},
 		{"no iterations", "SCRAM-SHA-1", []string{"r=NONCEx,s=QSXCR+Q6sek8bf92"}},
 		{"an extension", "SCRAM-SHA-1", []string{"m=x,r=NONCEx,s=QSXCR+Q6sek8bf92,i=4096"}},
 		{"endless", "SCRAM-SHA-1", []string{"r=NONCEx,s=QSXCR+Q6sek8bf92,i=4096," + strings.Repeat("x", 9000)}},
@@ -186,11 +187,13 @@ func TestNoSecretShown(t *testing.T) {
 	c := saslclient.Credentials{User: "joe", Authorize: "ann", Password: "hidden", Source: "f:3"}
 	var out bytes.Buffer
 	log := slog.New(slog.NewJSONHandler(&out, nil))
-	log.Info("x", "c", &c, "m", map[string]any{"c": &c})
+	log.Info("x", "c", &c, "d", c, "m", map[string]any{"c": &c, "d": c})
 	slog.New(slog.NewTextHandler(&out, nil)).Info("x", "c", &c)
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%d", "%x"} {
 		fmt.Fprintf(&out, verb+"\n", &c)
-		fmt.Fprintf(&out, verb+"\n", struct{ C *saslclient.Credentials }{&c}.C)
+		fmt.Fprintf(&out, verb+"\n", c)
+		fmt.Fprintf(&out, verb+"\n", []saslclient.Credentials{c})
+		fmt.Fprintf(&out, verb+"\n", struct{ C saslclient.Credentials }{c})
 	}
 	j, err := json.Marshal(&c)
 	if err != nil {
@@ -222,6 +225,7 @@ func FuzzNext(f *testing.F) {
 			return // -PLUS
 		}
 		saslclient.SetNonce(m, "NONCE")
+		saslclient.SetMost(m, 5000)
 		if _, _, err := m.Start(context.Background()); err != nil {
 			t.Fatal(err)
 		}

@@ -10,5 +10,12 @@ func SetNonce(m Mechanism, nonce string) {
 	}
 }
 
+// SetMost bounds the iterations of SCRAM.
+func SetMost(m Mechanism, most int) {
+	if s, ok := m.(*scramLogin); ok {
+		s.most = most
+	}
+}
+
 // SetURI makes DIGEST-MD5 one for another service.
 func SetURI(m Mechanism, uri string) { m.(*digestLogin).uri = uri }

@@ -37,10 +37,7 @@ type Credentials struct {
 }
 
 // String is who logs in, and what there is to do it with.
-func (c *Credentials) String() string {
-	if c == nil {
-		return "no credentials"
-	}
+func (c Credentials) String() string {
 	s := fmt.Sprintf("user %q", c.User)
 	if c.Authorize != "" {
 		s += fmt.Sprintf(" for %q", c.Authorize)
@@ -58,16 +55,16 @@ func (c *Credentials) String() string {
 }
 
 // Format is String for every verb: no %+v shows the password.
-func (c *Credentials) Format(f fmt.State, _ rune) { fmt.Fprint(f, c.String()) }
+func (c Credentials) Format(f fmt.State, _ rune) { fmt.Fprint(f, c.String()) }
 
 // GoString is String.
-func (c *Credentials) GoString() string { return c.String() }
+func (c Credentials) GoString() string { return c.String() }
 
 // LogValue is String, for log/slog.
-func (c *Credentials) LogValue() slog.Value { return slog.StringValue(c.String()) }
+func (c Credentials) LogValue() slog.Value { return slog.StringValue(c.String()) }
 
 // MarshalJSON never shows more than String does.
-func (c *Credentials) MarshalJSON() ([]byte, error) { return fmt.Appendf(nil, "%q", c.String()), nil }
+func (c Credentials) MarshalJSON() ([]byte, error) { return fmt.Appendf(nil, "%q", c.String()), nil }
 
 // What Choose and a Mechanism fail with; test with errors.Is.
 var (
