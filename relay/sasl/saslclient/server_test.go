@@ -141,6 +141,9 @@ func TestEveryMechanism(t *testing.T) {
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
 		cs, conn := ends(t, version)
 		for _, name := range sasl.Mechanisms() {
+			if version == tls.VersionTLS12 && !strings.HasSuffix(name, "-PLUS") {
+				continue // nothing else depends on it
+			}
 			for _, accounts := range []map[string]string{verified, stored} {
 				for user, password := range accounts {
 					if password == verified["prep"] && (name == sasl.CRAMMD5 || name == sasl.DigestMD5) {
