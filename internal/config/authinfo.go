@@ -22,7 +22,7 @@ type OAuth2 struct {
 	ClientID         string
 	ClientSecretFile string
 	RefreshTokenFile string // of the grant refresh_token; written when the server gives a new one
-	Scope            []string
+	Scope            []string // of the grant client_credentials
 	Basic            bool // auth_method is client_secret_basic, not client_secret_post
 	Line             int
 }
@@ -187,6 +187,9 @@ func (r *reader) checkOAuth2(path string, o *OAuth2) {
 		}
 	case grantRefresh:
 		need = append(need, struct{ name, value, example string }{"refresh_token_file", o.RefreshTokenFile, "/var/lib/gatepost/oauth2.refresh"})
+		if len(o.Scope) > 0 { // RFC 6749, section 6: that of the refresh token
+			r.fault(path+".scope", "%s.scope means nothing with grant = %q: the refresh token was given for one", path, grantRefresh)
+		}
 	}
 	for _, n := range need {
 		if _, said := r.doc.lines[path+"."+n.name]; n.value == "" && !said {

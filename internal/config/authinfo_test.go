@@ -18,7 +18,6 @@ grant = "refresh_token"
 client_id = "id"
 client_secret_file = "/s"
 refresh_token_file = "/r"
-scope = "https://mail.google.com/ b"
 
 [[oauth2]]
 name = "local"
@@ -27,6 +26,7 @@ grant = "client_credentials"
 client_id = "id"
 client_secret_file = "/s"
 auth_method = "client_secret_basic"
+scope = "https://mail.example/ b"
 `))
 	if err != nil {
 		t.Fatal(err)
@@ -34,7 +34,7 @@ auth_method = "client_secret_basic"
 	if m := c.Relay.AuthInfo; m.Kind != kindDB || m.Path != "/etc/mail/authinfo.db" || m.Text != "/etc/mail/authinfo" || c.Relay.AuthInfoLine != 2 {
 		t.Errorf("authinfo: %+v, line %d", m, c.Relay.AuthInfoLine)
 	}
-	if o := c.OAuth2; len(o) != 2 || strings.Join(o[0].Scope, "|") != "https://mail.google.com/|b" || o[0].Basic || !o[1].Basic || o[1].Line != 14 {
+	if o := c.OAuth2; len(o) != 2 || strings.Join(o[1].Scope, "|") != "https://mail.example/|b" || o[0].Basic || !o[1].Basic || o[1].Line != 13 {
 		t.Errorf("oauth2: %+v", o)
 	}
 	for _, tc := range []struct {
@@ -63,6 +63,7 @@ func TestAuthInfoFaults(t *testing.T) {
 		{strings.Replace(good, "client_credentials", "password", 1), `f:4: oauth2[0].grant is "password", expected "client_credentials" or "refresh_token"`},
 		{strings.Replace(good, "client_credentials", "refresh_token", 1), `f:1: oauth2[0] has no refresh_token_file, expected refresh_token_file = "/var/lib/gatepost/oauth2.refresh"`},
 		{strings.Replace(good, "client_secret_file", "refresh_token_file", 1), `f:1: oauth2[0] has no client_secret_file, expected`},
+		{strings.Replace(good, "client_credentials", "refresh_token", 1) + "refresh_token_file = \"/r\"\nscope = \"s\"\n", `f:8: oauth2[0].scope means nothing with grant = "refresh_token"`},
 		{good + good, `f:7: oauth2[1] has the name "a", which another one has`},
 		{good + "secret = \"x\"\n", `f:7: unknown key oauth2[0].secret`},
 	} {

@@ -67,7 +67,7 @@ func TestLogins(t *testing.T) {
 		t.Fatal(err)
 	}
 	err = LoginFaults(cfg)
-	if err == nil || !strings.Contains(err.Error(), dir+"/authinfo:1: T: there is no [[oauth2]] with the name \"other\"") || !strings.Contains(err.Error(), "oauth2 isp: "+dir+"/secret: its mode is 0644") {
+	if err == nil || !strings.Contains(err.Error(), dir+"/authinfo:1: source of tokens (T): there is no [[oauth2]] with the name \"other\"") || !strings.Contains(err.Error(), "oauth2 isp: "+dir+"/secret: its mode is 0644") {
 		t.Errorf("faults: %v", err)
 	}
 }

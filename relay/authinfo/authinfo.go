@@ -12,6 +12,7 @@ package authinfo
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"log/slog"
@@ -143,7 +144,7 @@ func newFound(e maps.Entry, tokens Tokens) (*found, error) {
 		return f, nil
 	}
 	if tokens == nil {
-		return nil, fmt.Errorf("T, which this table cannot have")
+		return nil, errors.New("a source of tokens (T), which this table cannot have")
 	}
 	f.tokens, err = tokens.Source(f.token)
 	return f, err

@@ -93,7 +93,7 @@ func parseWord(word string) (letter byte, text string, err error) {
 	if word[1] == '=' {
 		decoded, err := base64.StdEncoding.DecodeString(text)
 		if err != nil {
-			return 0, "", fmt.Errorf("%c= is not followed by base64; plain text stands after %[1]c:", letter)
+			return 0, "", fmt.Errorf("%c= is not followed by base64, expected %[1]c: before plain text", letter)
 		}
 		text = string(decoded)
 	}

@@ -80,40 +80,43 @@ type fetcher struct {
 }
 
 func (f *fetcher) get(ctx context.Context) (string, time.Duration, error) {
-	secret := ""
+	var secret, refresh string
+	var err error
 	if f.client.ClientSecretFile != "" {
-		var err error
 		if secret, err = readSecret(f.client.ClientSecretFile); err != nil {
 			return "", 0, err
 		}
 	}
+	if f.client.RefreshTokenFile != "" {
+		if refresh, err = f.refreshToken(); err != nil {
+			return "", 0, err
+		}
+	}
+	t, err := f.ask(context.WithValue(ctx, oauth2.HTTPClient, f.http), secret, refresh)
+	if err != nil {
+		return "", 0, f.explain(err, secret, refresh)
+	}
+	if refresh != "" && t.RefreshToken != "" && t.RefreshToken != refresh {
+		f.keep(t.RefreshToken)
+	}
+	return t.AccessToken, lifetime(t.Expiry), nil
+}
+
+// ask makes the request: the grant is that of a refresh token, when there is one.
+func (f *fetcher) ask(ctx context.Context, secret, refresh string) (*oauth2.Token, error) {
 	// Said and not tried out, as the library would: a second request hides why the first
 	// one failed.
 	style := oauth2.AuthStyleInParams
 	if f.client.Basic {
 		style = oauth2.AuthStyleInHeader
 	}
-	ctx = context.WithValue(ctx, oauth2.HTTPClient, f.http)
-	var t *oauth2.Token
-	var refresh string
-	var err error
-	if f.client.RefreshTokenFile == "" {
+	if refresh == "" {
 		c := clientcredentials.Config{ClientID: f.client.ClientID, ClientSecret: secret, TokenURL: f.client.TokenURL, Scopes: f.client.Scopes, AuthStyle: style}
-		t, err = c.Token(ctx)
-	} else {
-		if refresh, err = f.refreshToken(); err != nil {
-			return "", 0, err
-		}
-		c := oauth2.Config{ClientID: f.client.ClientID, ClientSecret: secret, Endpoint: oauth2.Endpoint{TokenURL: f.client.TokenURL, AuthStyle: style}, Scopes: f.client.Scopes}
-		t, err = c.TokenSource(ctx, &oauth2.Token{RefreshToken: refresh}).Token()
+		return c.Token(ctx)
 	}
-	if err != nil {
-		return "", 0, f.explain(err, secret, refresh)
-	}
-	if t.RefreshToken != "" && refresh != "" && t.RefreshToken != refresh {
-		f.keep(t.RefreshToken)
-	}
-	return t.AccessToken, lifetime(t.Expiry), nil
+	endpoint := oauth2.Endpoint{TokenURL: f.client.TokenURL, AuthStyle: style}
+	c := oauth2.Config{ClientID: f.client.ClientID, ClientSecret: secret, Endpoint: endpoint, Scopes: f.client.Scopes}
+	return c.TokenSource(ctx, &oauth2.Token{RefreshToken: refresh}).Token()
 }
 
 // lifetime is for how long a token is used.

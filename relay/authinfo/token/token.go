@@ -69,23 +69,23 @@ func (s *Sources) make(name string) (Func, error) {
 	switch kind {
 	case "file":
 		if !filepath.IsAbs(rest) {
-			return nil, errors.New("T: expected a path that begins with / after file:")
+			return nil, errors.New("source of tokens (T): expected a path that begins with / after file")
 		}
 		return fileSource(rest), nil
 	case "command":
 		words := strings.Fields(rest)
 		if len(words) == 0 || !filepath.IsAbs(words[0]) {
-			return nil, errors.New("T: expected the path of a program, which begins with /, after command:")
+			return nil, errors.New("source of tokens (T): expected the path of a program, which begins with /, after command")
 		}
 		return newKept(&command{words}).token, nil
 	case "oauth2":
 		client, ok := s.clients[rest]
 		if !ok {
-			return nil, fmt.Errorf("T: there is no [[oauth2]] with the name %.80q in the configuration", rest)
+			return nil, fmt.Errorf("source of tokens (T): there is no [[oauth2]] with the name %.80q in the configuration", rest)
 		}
 		return newKept(&fetcher{client: client, http: s.http, log: s.log}).token, nil
 	}
-	return nil, errors.New("T: expected file:/PATH, command:/PATH or oauth2:NAME")
+	return nil, errors.New("source of tokens (T): expected file:/PATH, command:/PATH or oauth2:NAME")
 }
 
 // fileSource reads a file each time: another program keeps it fresh.

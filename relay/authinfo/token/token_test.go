@@ -304,7 +304,7 @@ func TestCommand(t *testing.T) {
 
 func TestNames(t *testing.T) {
 	for _, name := range []string{"", "token", "file:", "file:x", "command:", "command:x y", "oauth2:", "oauth2:isp", "http://x"} {
-		if _, err := token.NewSources(nil, nil, nil).Source(name); err == nil || !strings.HasPrefix(err.Error(), "T: ") {
+		if _, err := token.NewSources(nil, nil, nil).Source(name); err == nil || !strings.HasPrefix(err.Error(), "source of tokens (T): ") {
 			t.Errorf("%q: error %v", name, err)
 		}
 	}

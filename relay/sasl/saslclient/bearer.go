@@ -11,7 +11,6 @@ import (
 // a password.
 type bearerLogin struct {
 	*login
-	unproven
 	name    string
 	refused bool
 }
