@@ -77,3 +77,17 @@ func (s *Spec) checked(snapshot Snapshot, err error) (Snapshot, error) {
 	}
 	return snapshot, nil
 }
+
+// Current is the file that is to be read now: the table's own, or the one beside it.
+func (s Spec) Current() string { return s.current() }
+
+// Parse makes a snapshot of the bytes of one of the table's files, for whoever has read
+// it himself. It fails as Open does for what is in a file.
+func (s Spec) Parse(file, data string) (snapshot Snapshot, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			snapshot, err = nil, fmt.Errorf("%s: fault in the program while reading: %v", file, r)
+		}
+	}()
+	return s.parse(s.kindOf(file), file, data, 1)
+}

@@ -111,14 +111,14 @@ func (r *checkReport) run(c *cli.Context) {
 	}
 	in := checkInput(cfg, engine)
 	listeners, err := setup.ReviewListeners(cfg, time.Now())
-	if err = errors.Join(err, accountFaults(cfg)); err != nil {
+	if err = errors.Join(err, accountFaults(cfg), setup.LoginFaults(cfg)); err != nil {
 		r.fault(err)
 	}
 	tlsOut, err := engine.ReviewTLSOut()
 	if err != nil {
 		r.fault(err)
 	}
-	r.warn(slices.Concat(lint.Check(in), listeners, tlsOut, resolve(c.Context, in)))
+	r.warn(slices.Concat(lint.Check(in), listeners, tlsOut, setup.ReviewLogins(cfg, engine.Tables().Access), resolve(c.Context, in)))
 	r.prove(c.Context, in)
 }
 

@@ -29,3 +29,27 @@ func TestCheckAccounts(t *testing.T) {
 		}
 	}
 }
+
+// TestCheckLogins: what would keep the relay from logging in to other servers is an error.
+func TestCheckLogins(t *testing.T) {
+	for _, tc := range []struct {
+		name, text string
+		mode       os.FileMode
+		want       string
+	}{
+		{"good", "AuthInfo:\t\"U:joe\" \"P:hidden\"\n", 0o600, ""},
+		{"bad line", "# x\nAuthInfo:\t\"U:joe\" \"P:hidden\n", 0o600, "error: relay.authinfo: FILE:2: a quotation mark is not closed"},
+		{"open to all", "AuthInfo:\t\"U:joe\" \"P:hidden\"\n", 0o644, "error: relay.authinfo: FILE: its mode is 0644"},
+	} {
+		cfg, _ := accounts(t, "authinfo = \"authinfo\"\n")
+		file := filepath.Join(filepath.Dir(cfg), "authinfo")
+		if err := os.WriteFile(file, []byte(tc.text), tc.mode); err != nil {
+			t.Fatal(err)
+		}
+		got := call(t, "check", "--config", cfg)
+		want := strings.ReplaceAll(tc.want, "FILE", file)
+		if tc.want == "" && strings.Contains(got.out, "authinfo") || !strings.Contains(got.out, want) || strings.Contains(got.out, "hidden") {
+			t.Errorf("%s: gatepost check printed\n%s, want %q", tc.name, got.out, want)
+		}
+	}
+}

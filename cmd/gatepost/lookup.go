@@ -12,6 +12,7 @@ import (
 
 	"gatepost/internal/program"
 	"gatepost/internal/setup"
+	"gatepost/maps"
 	"gatepost/policy"
 )
 
@@ -21,7 +22,8 @@ func lookupCommand(s streams) *cli.Command {
 		Usage:     "show each key that the policy tries in a table, and the answer",
 		UsageText: programName + " lookup [--config FILE] TABLE KEY",
 		Description: "TABLE is access, relay_domains, local_host_names, trusted, spammers or virtual_hosts,\n" +
-			"local_users or tls_policy of gatepost-relay, or dnsbl: all DNS lists are asked about an address or a domain.\n" +
+			"local_users, tls_policy or authinfo of gatepost-relay, or dnsbl: all DNS lists are asked about an address or a domain.\n" +
+			"For authinfo KEY is the name or the address of a server; passwords are not shown.\n" +
 			"KEY is what the policy would look for: an address, a host name or a mail address; in access with a tag before it, such as\n" +
 			"Connect:192.0.2.7 or To:user@example.com, or without, which means every tag that fits.\n" +
 			"The exit code is 0 when there is an entry and 1 when there is none.",
@@ -40,10 +42,25 @@ func lookupCommand(s streams) *cli.Command {
 				return s.printAnswers(engine.LookupUser(c.Context, args[1]))
 			case "tls_policy":
 				return s.printAnswers(engine.LookupTLSPolicy(c.Context, args[1]))
+			case "authinfo":
+				return s.lookupLogin(c, engine, args[1])
 			}
 			return s.printAnswers(engine.Policy().Lookup(c.Context, args[0], args[1]))
 		},
 	}
+}
+
+// lookupLogin shows what the relay would log in to a server with.
+func (s streams) lookupLogin(c *cli.Context, engine *setup.Engine, server string) error {
+	cfg, err := program.LoadConfig(c)
+	if err != nil {
+		return program.Usage(err)
+	}
+	logins, err := setup.OpenLogins(cfg, func() maps.Map { return engine.Tables().Access }, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return program.Usage(err)
+	}
+	return s.printAnswers(logins.Lookup(c.Context, server))
 }
 
 // openEngine makes the policy of --config as the daemon would. What the daemon

@@ -14,13 +14,14 @@ func lookupSite(t *testing.T) string {
 	dir := t.TempDir()
 	for name, text := range map[string]string{
 		"gatepost.toml": "host_name = \"localhost\"\ndont_probe_interfaces = true\n[tables]\naccess = \"access\"\n" +
-			"relay_domains = \"relay\"\nlocal_host_names = \"local\"\ntrusted = \"trusted\"\n[dns]\nservers = [\"127.0.0.1:9\"]\ntimeout = \"50ms\"\nattempts = 1\n[relay]\nlocal_mail = \"smart_host\"\nlocal_users = \"users\"\ntls_policy = \"tls\"\n",
-		"access":  "Connect:198.51.100\tREJECT\nGreetPause:198.51.100\t\x1b[31mred\n",
-		"relay":   "partner.example\n",
-		"local":   "example.com\n",
-		"tls":     "[smart.example]\tverify\n.example\tencrypt\n",
-		"users":   "joe\nann@example.com\n",
-		"trusted": "# tab, and accept\n192.0.*.*\taccept\n*.office.example\taccept\n",
+			"relay_domains = \"relay\"\nlocal_host_names = \"local\"\ntrusted = \"trusted\"\n[dns]\nservers = [\"127.0.0.1:9\"]\ntimeout = \"50ms\"\nattempts = 1\n[relay]\nlocal_mail = \"smart_host\"\nlocal_users = \"users\"\ntls_policy = \"tls\"\nauthinfo = \"authinfo\"\n",
+		"access":   "Connect:198.51.100\tREJECT\nGreetPause:198.51.100\t\x1b[31mred\n",
+		"relay":    "partner.example\n",
+		"local":    "example.com\n",
+		"users":    "joe\nann@example.com\n",
+		"authinfo": "AuthInfo:isp.example\t\"U:joe\" \"P:hidden\"\nAuthInfo:\t\"U=YW5u\" \"P=aGlkZGVu\"\n",
+		"trusted":  "# tab, and accept\n192.0.*.*\taccept\n*.office.example\taccept\n",
+		"tls":      "[smart.example]\tverify\n.example\tencrypt\n",
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
@@ -59,6 +60,8 @@ partner.example    hit  DIR/relay:1
 		{"local_host_names", []string{"local_host_names", "localhost"}, result{0, "localhost  hit  this host\n", ""}},
 		{"tls_policy", []string{"tls_policy", "[smart.example]:587"}, result{0, "[smart.example]:587  miss\n[smart.example]      hit  verify  DIR/tls:1\n", ""}},
 		{"tls_policy of a domain", []string{"tls_policy", "a.example"}, result{0, "a.example  miss\n.example   hit  encrypt  DIR/tls:2\n", ""}},
+		{"authinfo", []string{"authinfo", "ISP.example"}, result{0, "AuthInfo:isp.example  hit  \"U:joe\" \"P:(hidden)\"  DIR/authinfo:1\n", ""}},
+		{"authinfo for all", []string{"authinfo", "192.0.2.1"}, result{0, "AuthInfo:192.0.2.1  miss\nAuthInfo:           hit  \"U:ann\" \"P:(hidden)\"  DIR/authinfo:2\n", ""}},
 		{"local_users", []string{"local_users", "joe+x@example.com"}, result{0, "joe@example.com  miss\njoe              hit  DIR/users:1\n", ""}},
 		{"local_users of a domain", []string{"local_users", "<ann@mx.example.com>"}, result{1, "ann@mx.example.com  miss\nann                 miss\n", ""}},
 		{"trusted address", []string{"trusted", "192.0.2.7"}, result{0, `192.0.2.7  miss

@@ -25,6 +25,7 @@ type Config struct {
 	Log                 Log
 	DNSLists            []DNSList // the tables [[dnsbl]]; see Lists
 	LDAP                []LDAP    // the tables [[ldap]]; see Directory
+	OAuth2              []OAuth2  // the tables [[oauth2]]
 	AcceptRisk          []string  // findings of gatepost check that are wanted; see Risks
 }
 

@@ -47,7 +47,7 @@ func topKeys() []key {
 	for _, s := range sections() {
 		keys = append(keys, key{s.name, func(c *Config, v value) { v.r.table(c, v, s.keys) }})
 	}
-	keys = append(keys, key{"dnsbl", readLists}, key{"ldap", readLDAP}, key{"listener", readListeners})
+	keys = append(keys, key{"dnsbl", readLists}, key{"ldap", readLDAP}, key{"listener", readListeners}, key{"oauth2", readOAuth2})
 	for _, name := range []string{"import", "replay", "doctor"} {
 		keys = append(keys, key{name, nil})
 	}
@@ -75,6 +75,9 @@ func Keys() []string {
 	}
 	for _, k := range listKeys(&DNSList{Table: &ListTable{}}) {
 		names = append(names, join("dnsbl", k.name))
+	}
+	for _, k := range oauth2Keys(&OAuth2{}) {
+		names = append(names, join("oauth2", k.name))
 	}
 	for _, k := range listenerKeys(&Listener{}) {
 		names = append(names, join("listener", k.name))

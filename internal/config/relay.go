@@ -44,6 +44,7 @@ type Relay struct {
 	Queue
 	Secure
 	TLSOut
+	Logins
 }
 
 // NextHop is a server that mail is handed to.
@@ -151,8 +152,8 @@ func relayKeys() []key {
 		networksKey("proxy_protocol", func(r *Relay) *[]netip.Prefix { return &r.ProxyProtocol }),
 		networksKey("xclient", func(r *Relay) *[]netip.Prefix { return &r.XClient }),
 		{"retry", readRetry},
-		{"mailertable", nil}, {"authinfo", nil}, {"masquerade_as", nil},
-	}, relayLimits(), queueKeys(), secureKeys(), tlsOutKeys())
+		{"mailertable", nil}, {"masquerade_as", nil},
+	}, relayLimits(), queueKeys(), secureKeys(), tlsOutKeys(), loginKeys())
 }
 
 // relayLimits are the keys that bound something.

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"gatepost/relay/sasl/internal/digest"
 )
 
 // digestMD5 is RFC 2831 without security layers and without subsequent authentication:
@@ -56,24 +58,24 @@ func (d *digestMD5) next(ctx context.Context, response []byte, given bool) ([]by
 func (d *digestMD5) challenge() []byte {
 	var b []byte
 	for _, realm := range d.x.server.cfg.Realms {
-		b = fmt.Appendf(b, "realm=%s,", quote(realm))
+		b = fmt.Appendf(b, "realm=%s,", digest.Quote(realm))
 	}
-	return fmt.Appendf(b, "nonce=%s,qop=\"auth\",charset=utf-8,algorithm=md5-sess", quote(d.nonce))
+	return fmt.Appendf(b, "nonce=%s,qop=\"auth\",charset=utf-8,algorithm=md5-sess", digest.Quote(d.nonce))
 }
 
 func parseDigestResponse(text string) (*digestResponse, error) {
-	all, err := parseDirectives(text)
+	all, err := digest.Parse(text, digest.MaxResponse)
 	if err != nil {
 		return nil, err
 	}
 	for _, needed := range []string{"username", "nonce", "cnonce", "nc", "digest-uri", "response"} {
-		if all[needed] == "" {
+		if all.Get(needed) == "" {
 			return nil, fmt.Errorf("no directive %q", needed)
 		}
 	}
-	r := &digestResponse{bytes: all["username"], user: all["username"], realm: all["realm"], cnonce: all["cnonce"],
-		uri: all["digest-uri"], authzid: all["authzid"], rawAuthzid: all["authzid"], nonce: all["nonce"], nc: all["nc"]}
-	charset, utf := all["charset"]
+	r := &digestResponse{bytes: all.Get("username"), user: all.Get("username"), realm: all.Get("realm"), cnonce: all.Get("cnonce"),
+		uri: all.Get("digest-uri"), authzid: all.Get("authzid"), rawAuthzid: all.Get("authzid"), nonce: all.Get("nonce"), nc: all.Get("nc")}
+	charset, utf := all.Get("charset"), all.Has("charset")
 	switch {
 	case utf && !strings.EqualFold(charset, "utf-8"):
 		return nil, fmt.Errorf("charset %.40q", charset)
@@ -81,28 +83,20 @@ func parseDigestResponse(text string) (*digestResponse, error) {
 		return nil, fmt.Errorf("not UTF-8, but charset=utf-8")
 	case utf:
 		// Hashed in ISO 8859-1 where that has all of it (section 2.1.2.1).
-		r.bytes = latin1OrUTF8(r.user)
+		r.bytes = digest.Fold(r.user)
 	default:
-		r.user, r.authzid = fromLatin1(r.user), fromLatin1(r.authzid)
+		r.user, r.authzid = digest.FromLatin1(r.user), digest.FromLatin1(r.authzid)
 	}
 	if len(r.user) > MaxName || len(r.authzid) > MaxName {
 		return nil, fmt.Errorf("a name too long")
 	}
-	if r.given, err = hex.DecodeString(all["response"]); err != nil || len(r.given) != md5.Size {
+	if r.given, err = hex.DecodeString(all.Get("response")); err != nil || len(r.given) != md5.Size {
 		return nil, fmt.Errorf("response is not 32 hexadecimal digits")
 	}
-	qop, there := all["qop"]
-	r.qopIsAuth = !there || qop == "auth"
+	r.qopIsAuth = !all.Has("qop") || all.Get("qop") == "auth"
 	r.service, r.host, _ = strings.Cut(r.uri, "/")
 	r.host, r.serverName, _ = strings.Cut(r.host, "/")
 	return r, nil
-}
-
-func latin1OrUTF8(s string) string {
-	if short, ok := toLatin1(s); ok {
-		return short
-	}
-	return s
 }
 
 // fits refuses a response to another challenge, or for another service.
@@ -155,7 +149,7 @@ func (d *digestMD5) check(ctx context.Context, r *digestResponse) ([]byte, error
 // digestKey is H(username:realm:password), one that nothing belongs to when there is no
 // secret for it.
 func digestKey(secrets Secrets, r *digestResponse) ([md5.Size]byte, bool) {
-	made := hashA1(r.bytes, r.realm, secrets.Password)
+	made := digest.Key(r.bytes, r.realm, digest.Fold(secrets.Password))
 	if key, ok := secrets.Digest[r.realm]; ok {
 		return key, true
 	}
@@ -165,30 +159,13 @@ func digestKey(secrets Secrets, r *digestResponse) ([md5.Size]byte, bool) {
 // NewDigestKey is H(username:realm:password) of RFC 2831, section 2.1.2.1, which serves
 // in place of the password for DIGEST-MD5 in this realm.
 func NewDigestKey(user, realm, password string) [md5.Size]byte {
-	return hashA1(latin1OrUTF8(user), realm, password)
-}
-
-// hashA1 takes the user's name as it is hashed.
-func hashA1(user, realm, password string) [md5.Size]byte {
-	return md5.Sum([]byte(user + ":" + realm + ":" + latin1OrUTF8(password)))
+	return digest.Key(digest.Fold(user), realm, digest.Fold(password))
 }
 
 // hashes are what the response must be, and what proves to the client that the server
 // knows the password too, in hexadecimal.
 func (r *digestResponse) hashes(key [md5.Size]byte, nonce string) (want []byte, proof string) {
-	a1 := string(key[:]) + ":" + nonce + ":" + r.cnonce
-	if r.rawAuthzid != "" {
-		a1 += ":" + r.rawAuthzid
-	}
-	hashed := hexMD5(a1)
-	response := func(a2 string) string {
-		return hexMD5(strings.Join([]string{hashed, nonce, r.nc, r.cnonce, "auth", hexMD5(a2)}, ":"))
-	}
-	want, _ = hex.DecodeString(response("AUTHENTICATE:" + r.uri))
-	return want, response(":" + r.uri)
-}
-
-func hexMD5(s string) string {
-	sum := md5.Sum([]byte(s))
-	return hex.EncodeToString(sum[:])
+	response, proof := digest.Session{Nonce: nonce, CNonce: r.cnonce, NC: r.nc, URI: r.uri, AuthzID: r.rawAuthzid}.Hashes(key)
+	want, _ = hex.DecodeString(response)
+	return want, proof
 }

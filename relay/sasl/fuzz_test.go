@@ -5,46 +5,9 @@ import (
 	"context"
 	"crypto/tls"
 	"net/netip"
-	"strings"
 	"testing"
 	"unicode/utf8"
 )
-
-// FuzzDirectives: what parses is what the same values, quoted, parse to.
-func FuzzDirectives(f *testing.F) {
-	for _, s := range []string{
-		`charset=utf-8,username="chris",realm="elwood.innosoft.com",nonce="OA6MG9tEQGm2hh",nc=00000001,cnonce="OA6MHXh6VqTrRk",digest-uri="imap/elwood.innosoft.com",response=d388dad90d4bbd760a152321f2143af7,qop=auth`,
-		`, a = "\"\\" ,, B=c ,`, `a="`, `a="\`, `a`, `a=`, `a=b c`, `a=1,A=2`, "a=\"\x00\"",
-	} {
-		f.Add(s)
-	}
-	f.Fuzz(func(t *testing.T, s string) {
-		d, err := parseDirectives(s)
-		if err != nil {
-			return
-		}
-		var parts []string
-		for name, value := range d {
-			if name != strings.ToLower(name) || name == "" || strings.Contains(value, "\x00") {
-				t.Errorf("%q=%q", name, value)
-			}
-			parts = append(parts, name+"="+quote(value))
-		}
-		text := strings.Join(parts, ",")
-		if len(text) > maxDigestResponse {
-			return
-		}
-		again, err := parseDirectives(text)
-		if err != nil || len(again) != len(d) {
-			t.Fatalf("%q: %d directives, then %d, error %v", s, len(d), len(again), err)
-		}
-		for name, value := range d {
-			if again[name] != value {
-				t.Errorf("%q: %q, then %q", name, value, again[name])
-			}
-		}
-	})
-}
 
 // FuzzDigestResponse: what is taken has what is needed.
 func FuzzDigestResponse(f *testing.F) {

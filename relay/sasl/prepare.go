@@ -7,10 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"hash"
-	"strings"
 	"unicode/utf8"
 
 	"github.com/xdg-go/stringprep"
+
+	"gatepost/relay/sasl/internal/digest"
 )
 
 // PrepareName makes a user's name what accounts are kept under: SASLprep (RFC 4013).
@@ -54,7 +55,7 @@ func prepare(what, s string, most int) (string, error) {
 // Latin-1 when it is not UTF-8, as old clients send it.
 func foldPassword(password string) string {
 	if !utf8.ValidString(password) {
-		password = fromLatin1(password)
+		password = digest.FromLatin1(password)
 	}
 	if prepared, err := PreparePassword(password); err == nil {
 		return prepared
@@ -72,24 +73,4 @@ func samePassword(want, got string) bool {
 func burn(h func() hash.Hash, password string, salt []byte, rounds int) {
 	// It fails only in FIPS mode, for a short key.
 	_, _ = pbkdf2.Key(h, password, salt, rounds, h().Size())
-}
-
-func fromLatin1(s string) string {
-	var b strings.Builder
-	for i := range len(s) {
-		b.WriteRune(rune(s[i]))
-	}
-	return b.String()
-}
-
-// toLatin1 is false when a character is not in ISO 8859-1.
-func toLatin1(s string) (string, bool) {
-	var b strings.Builder
-	for _, r := range s {
-		if r > 0xff {
-			return "", false
-		}
-		b.WriteByte(byte(r))
-	}
-	return b.String(), true
 }
