@@ -142,13 +142,16 @@ func TestFind(t *testing.T) {
 	w.want(s, Testing, 3) // not tried again at once
 	w.set(func() { w.now = w.now.Add(pauseFailed + time.Second) })
 	w.want(s, Testing, 4)
+	w.says(strings.Replace(good, "enforce", "testing", 1))
+	w.set(func() { w.txt = "v=STSv1; id=4;" })
+	w.want(s, Testing, 5) // another id is tried at once
 
 	w.set(func() { w.txt = "" })
-	w.want(s, Testing, 4)
+	w.want(s, Testing, 5)
 	w.set(func() { w.failed = true })
-	w.want(s, Testing, 4)
+	w.want(s, Testing, 5)
 	w.set(func() { w.now = w.now.Add(8 * 24 * time.Hour) }) // past max_age
-	w.want(s, "", 4)
+	w.want(s, "", 5)
 }
 
 func TestFindNone(t *testing.T) {
@@ -198,6 +201,10 @@ func TestFetchFaults(t *testing.T) {
 			c.Roots = func() *x509.CertPool { return x509.NewCertPool() }
 		}},
 		"redirect": {"mta-sts.example.com", func(out http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/other" {
+				_, _ = out.Write([]byte(good))
+				return
+			}
 			http.Redirect(out, r, "/other", http.StatusFound)
 		}, nil},
 		"not found": {"mta-sts.example.com", http.NotFound, nil},
