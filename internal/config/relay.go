@@ -42,6 +42,7 @@ type Relay struct {
 	QueueLifetime time.Duration
 
 	Secure
+	Sockets
 }
 
 // NextHop is a server that mail is handed to.
@@ -111,6 +112,7 @@ func defaultRelay() Relay {
 		Retry:                   []time.Duration{time.Minute, 5 * time.Minute, 15 * time.Minute, 30 * time.Minute, time.Hour},
 		QueueLifetime:           5 * 24 * time.Hour,
 		Secure:                  defaultSecure(),
+		Sockets:                 defaultSockets(),
 	}
 }
 
@@ -148,7 +150,7 @@ func relayKeys() []key {
 		networksKey("xclient", func(r *Relay) *[]netip.Prefix { return &r.XClient }),
 		{"retry", readRetry},
 		{"mailertable", nil}, {"authinfo", nil}, {"masquerade_as", nil},
-	}, relayLimits(), secureKeys())
+	}, relayLimits(), secureKeys(), socketKeys())
 }
 
 // relayLimits are the keys that bound something.
