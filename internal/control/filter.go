@@ -127,12 +127,12 @@ func (f *Filter) fits(i *Item) bool {
 
 // Fits tells whether an address fits a pattern, in which * stands for any characters, ?
 // for one, and [ab] for one of some. Case does not matter. A pattern without @ is about
-// the domain; "<>" fits the null sender.
+// the domain, unless it begins with *; "<>" fits the null sender.
 func Fits(pattern, address string) bool {
 	if address == "" {
 		return pattern == "<>" || pattern == "*"
 	}
-	if !strings.Contains(pattern, "@") {
+	if !strings.Contains(pattern, "@") && !strings.HasPrefix(pattern, "*") {
 		address = address[strings.LastIndexByte(address, '@')+1:]
 	}
 	return glob(pattern, address)

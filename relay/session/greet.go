@@ -124,6 +124,9 @@ func (s *session) resolveClient(start time.Time) {
 // waitPause holds the greeting back, and finds clients that do not wait for it. It
 // returns false if the session is over.
 func (s *session) waitPause() bool {
+	if s.rules.Local { // what is piped into sendmail -bs is all there at once
+		return true
+	}
 	var pause time.Duration
 	if s.policy != nil && s.client.Refuse.IsZero() {
 		ctx, done := s.server.judge.Until(s.server.decideBy())
