@@ -21,21 +21,9 @@ const explainWait = 10 * time.Second
 // operator lets an administrator at the queue.
 type operator struct {
 	spool   *spool.Spool
-	queue   commands
-	stats   func() queue.Stats
+	queue   *queue.Queue
 	explain func(ctx context.Context, sender, recipient string) (wayOut, error)
 	server  *control.Server
-}
-
-// commands are what the queue does at an administrator's word.
-type commands interface {
-	Flush(ids ...string) int
-	FlushDestination(name string) int
-	Hold(id, reason string) error
-	Release(id string) error
-	Delete(id string) error
-	Requeue(id string) error
-	Where(id string) (place, bool)
 }
 
 // wayOut is where a recipient's mail goes now.
@@ -45,7 +33,7 @@ type wayOut struct {
 }
 
 func newOperator(s *spool.Spool, q *queue.Queue, r *routes, log *slog.Logger) *operator {
-	o := &operator{spool: s, queue: newCommands(s, q), stats: q.Stats, explain: r.explain}
+	o := &operator{spool: s, queue: q, explain: r.explain}
 	o.server = control.NewServer(o, log)
 	return o
 }
@@ -59,11 +47,12 @@ func (o *operator) serve(ln net.Listener) error {
 
 func (o *operator) shutdown(ctx context.Context) error { return o.server.Shutdown(ctx) }
 
-// Messages are all, oldest first.
+// Messages are all, oldest first, each with its place as of now.
 func (o *operator) Messages() iter.Seq[control.Message] {
 	return func(yield func(control.Message) bool) {
-		for _, m := range o.spool.Messages() {
-			if !yield(&queued{m, o}) {
+		all, places := o.spool.Messages(), o.queue.Places()
+		for _, m := range all {
+			if at, there := places[m]; there && !yield(&queued{m, o, at}) {
 				return
 			}
 		}
@@ -72,23 +61,19 @@ func (o *operator) Messages() iter.Seq[control.Message] {
 
 // Find finds one.
 func (o *operator) Find(id string) (control.Message, bool) {
-	m, ok := find(o.spool, id)
-	if !ok {
-		return nil, false
-	}
-	return &queued{m, o}, true
+	m, found := o.spool.Find(id)
+	at, there := o.queue.Where(id)
+	return &queued{m, o, at}, found && there
 }
+
+// FlushAll has all messages tried now.
+func (o *operator) FlushAll() { o.queue.Flush() }
 
 // Do does what the administrator wants with one message.
 func (o *operator) Do(_ context.Context, op control.Op, id, reason string) (err error) {
-	if _, ok := o.Find(id); !ok {
-		return control.ErrGone
-	}
 	switch op {
 	case control.Flush:
-		if o.queue.Flush(id) == 0 {
-			err = errNotFlushed
-		}
+		err = o.flush(id)
 	case control.Hold:
 		err = o.queue.Hold(id, reason)
 	case control.Release:
@@ -100,27 +85,33 @@ func (o *operator) Do(_ context.Context, op control.Op, id, reason string) (err 
 	default:
 		err = fmt.Errorf("unknown command %q", op)
 	}
-	if errors.Is(err, spool.ErrRemoved) {
+	if errors.Is(err, queue.ErrUnknown) {
 		return control.ErrGone
 	}
 	return err
 }
 
-var errNotFlushed = errors.New("it is held, or being delivered just now")
+var errHeld = errors.New("the message is on hold, expected release")
 
-// Recover has destinations tried again at once that are down.
-func (o *operator) Recover(match func(nextHop string) bool) {
-	for _, d := range o.stats().Down {
-		if match(d.Destination) {
-			o.queue.FlushDestination(d.Destination)
-		}
+// flush has a message tried now. One that is on its way already is.
+func (o *operator) flush(id string) error {
+	if o.queue.Flush(id) > 0 {
+		return nil
 	}
+	switch at, there := o.queue.Where(id); {
+	case !there:
+		return queue.ErrUnknown
+	case at.State == queue.Held:
+		return errHeld
+	}
+	return nil
 }
 
 // queued is a message in the queue of the running relay.
 type queued struct {
-	m *spool.Message
-	o *operator
+	m  *spool.Message
+	o  *operator
+	at queue.Place
 }
 
 func (q *queued) ID() string                       { return q.m.ID() }
@@ -128,38 +119,39 @@ func (q *queued) Arrived() time.Time               { return q.m.Arrived() }
 func (q *queued) Size() int64                      { return q.m.Size() }
 func (q *queued) Open() (io.ReadSeekCloser, error) { return q.m.Open() }
 
-// State is the queue's word, and where it has none the spool's.
+// State is the queue's word.
 func (q *queued) State() control.State {
-	at, _ := q.o.queue.Where(q.m.ID())
-	return at.state
+	switch q.at.State {
+	case queue.Active:
+		return control.Active
+	case queue.Deferred:
+		return control.Deferred
+	case queue.Held:
+		return control.Held
+	}
+	return control.Ready
 }
 
 // Read reads the envelope, and for routes has the routes looked up as for an attempt.
 func (q *queued) Read(ctx context.Context, routes bool) (control.Item, error) {
 	item, err := control.Describe(q.m)
-	if err != nil {
+	if err != nil || item.Fault != "" {
 		return item, err
 	}
-	if at, ok := q.o.queue.Where(item.ID); ok && item.Fault == "" {
-		item.State = at.state
-		if !at.next.IsZero() {
-			item.NextTry = at.next
-		}
-	}
+	item.State, item.Reason, item.NextTry = q.State(), q.at.Reason, q.at.Next
 	if !routes {
 		return item, nil
 	}
-	down := q.o.stats().Down
 	for i := range item.Recipients {
 		if r := &item.Recipients[i]; r.State == spool.Pending.String() {
-			q.o.route(ctx, item.Sender, r, down)
+			q.o.route(ctx, item.Sender, r)
 		}
 	}
 	return item, nil
 }
 
 // route adds to a recipient how its mail would go.
-func (o *operator) route(ctx context.Context, sender string, r *control.Recipient, down []queue.Down) {
+func (o *operator) route(ctx context.Context, sender string, r *control.Recipient) {
 	ctx, cancel := context.WithTimeout(ctx, explainWait)
 	defer cancel()
 	way, err := o.explain(ctx, sender, r.Address)
@@ -168,7 +160,7 @@ func (o *operator) route(ctx context.Context, sender string, r *control.Recipien
 		return
 	}
 	r.NextHop, r.Route = way.nextHop, way.source
-	for _, d := range down {
+	for _, d := range o.queue.Stats().Down {
 		if d.Destination == way.nextHop {
 			r.Down = &control.Down{Since: d.Since, Until: d.Until, Reason: d.Reason}
 		}

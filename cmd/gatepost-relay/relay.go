@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"net"
 	"net/netip"
 	"reflect"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -18,6 +20,7 @@ import (
 	"gatepost/internal/listen"
 	"gatepost/internal/program"
 	"gatepost/internal/setup"
+	"gatepost/relay/bounce"
 	"gatepost/relay/queue"
 	"gatepost/relay/session"
 	"gatepost/relay/spool"
@@ -98,10 +101,9 @@ func (f *relayFront) Open(_ context.Context, e *setup.Engine, log *setup.Logger)
 	if f.routes, err = openRoutes(f.cfg, e); err != nil {
 		return err
 	}
-	f.queue = queue.New(queue.Config{
-		Spool: f.spool, Route: f.routes.route, Log: log.Logger,
-		Concurrency: r.MaxDeliveries, Schedule: schedule(r.Retry), Lifetime: r.QueueLifetime, Drain: queueEnd,
-	})
+	qc := queueConfig(r, e.HostName(), f.spool, log.Logger)
+	qc.Route = f.routes.route
+	f.queue = queue.New(qc)
 	if f.server, err = f.newServer(); err != nil {
 		return err
 	}
@@ -170,6 +172,27 @@ func bareNewline(r *config.Relay) func(netip.Addr) session.Mode {
 	}
 }
 
+// queueConfig is what the configuration says of the queue; ways out are left to be added.
+func queueConfig(r *config.Relay, hostName string, s *spool.Spool, log *slog.Logger) queue.Config {
+	reports := bounce.New(bounce.Config{
+		Spool: s, HostName: hostName, Size: r.BounceSize, Lifetime: r.QueueLifetime, Log: log,
+		CopyTo: qualified(r.CopyErrorsTo, hostName), DoubleTo: qualified(r.DoubleBounceAddress, hostName),
+	})
+	return queue.Config{
+		Spool: s, Report: reports.Write, Log: log,
+		MaxDeliveries: r.MaxDeliveries, PerDestination: r.MaxDeliveriesPerDestination,
+		Schedule: schedule(r.Retry), Lifetime: r.QueueLifetime, Warn: r.QueueWarn, Drain: queueEnd,
+	}
+}
+
+// qualified is an address with a domain: this host's where it has none.
+func qualified(address, hostName string) string {
+	if address == "" || strings.Contains(address, "@") {
+		return address
+	}
+	return address + "@" + hostName
+}
+
 // schedule waits as long as the list says, and up to a tenth more, so that what failed
 // together is not tried together.
 func schedule(retry []time.Duration) func(attempt int) time.Duration {
@@ -216,7 +239,7 @@ func (f *relayFront) InForce(cfg *config.Config) {
 		f.log.Warn("features.compat_check has no effect: the relay does not ask it yet")
 	}
 	if cfg.Relay.LocalMail.Kind != config.LocalRefused && !cfg.Relay.LocalUsers.Named {
-		f.log.Warn("relay.local_users is not set: local mail is taken for any name, and what the next host refuses is held in the queue")
+		f.log.Warn("relay.local_users is not set: local mail is taken for any name, and what the next host refuses is returned to senders who may never have sent it")
 	}
 }
 

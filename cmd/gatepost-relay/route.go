@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"gatepost/internal/config"
 	"gatepost/internal/setup"
@@ -12,9 +11,6 @@ import (
 	"gatepost/relay/deliver"
 	"gatepost/relay/queue"
 )
-
-// routeWait bounds the lookup whether a recipient is local: the queue waits for it.
-const routeWait = 2 * time.Second
 
 // errNoLocalMail: it was taken when the configuration had another word about it.
 var errNoLocalMail = errors.New("mail for this domain is local, and relay.local_mail refuses local mail")
@@ -58,11 +54,9 @@ func openRoutes(cfg *config.Config, e *setup.Engine) (*routes, error) {
 
 // route is the way for a recipient, an address as the session has put it into the
 // spool. The domain is looked at now: it may have become local, or ceased to be.
-func (r *routes) route(recipient string) (queue.Route, error) {
+func (r *routes) route(ctx context.Context, _, recipient string) (queue.Route, error) {
 	// What routes there are in it was settled when the policy judged it.
 	to := smtp.ParseMailbox(recipient, smtp.Syntax{NoUUCP: true, NoPercentHack: true})
-	ctx, cancel := context.WithTimeout(context.Background(), routeWait)
-	defer cancel()
 	switch local, err := r.engine.IsLocal(ctx, to.Domain); {
 	case err != nil:
 		return queue.Route{}, fmt.Errorf("whether %s is local cannot be told: %w", to.Domain, err)

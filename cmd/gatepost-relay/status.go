@@ -7,6 +7,8 @@ import (
 
 	"gatepost/internal/daemon"
 	"gatepost/internal/setup"
+	"gatepost/relay/bounce"
+	"gatepost/relay/queue"
 	"gatepost/relay/spool"
 )
 
@@ -66,7 +68,7 @@ func (f *relayFront) counts() daemon.Counts {
 	}
 	return func() []daemon.Count {
 		s, m, q := f.server.Stats(), f.spool.Stats(), f.queue.Stats()
-		return append(f.secured.counts(), []daemon.Count{
+		return append(append(f.secured.counts(), reportCounts(&q)...), []daemon.Count{
 			gauge("connections", "Connections of clients that are open.", s.Open),
 			counter("connections", "Connections that were taken.", s.Accepted),
 			counter("connections_refused", "Connections refused because too many were open.", s.Refused),
@@ -80,6 +82,7 @@ func (f *relayFront) counts() daemon.Counts {
 			gauge("held", "Messages that wait for the operator.", int64(m.Held)),
 			gauge("deferred", "Messages that wait for another attempt.", int64(q.Deferred)),
 			gauge("active", "Deliveries under way.", int64(q.Active)),
+			gauge("destinations", "Next hops that mail goes to, or lately went to.", int64(q.Destinations)),
 			gauge("destinations_down", "Next hops that cannot be reached.", int64(len(q.Down))),
 			counter("delivered", "Recipients whose message was handed on.", q.Delivered),
 			counter("retried", "Attempts for recipients that were put off.", q.Retried),
@@ -94,6 +97,16 @@ func (f *relayFront) counts() daemon.Counts {
 			counter("fenced", "Connections refused because the listener is not for them.", s.Fenced),
 		}...)
 	}
+}
+
+// reportCounts are the metrics of reports to senders.
+func reportCounts(q *queue.Stats) []daemon.Count {
+	var all []daemon.Count
+	for kind, n := range q.Reports {
+		all = append(all, daemon.Count{Name: "gatepost_relay_reports_total", Help: "Reports that were sent about messages: that they could not be delivered, are late, or have arrived.",
+			Kind: prometheus.CounterValue, Value: float64(n), Labels: prometheus.Labels{"kind": bounce.Kind(kind).String()}})
+	}
+	return all
 }
 
 // counts are the metrics of certificate and AUTH.

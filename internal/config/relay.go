@@ -37,10 +37,11 @@ type Relay struct {
 	MaxHops                 int   // Received: fields
 	MinFree                 int64 // bytes kept free on the spool's disk
 
-	MaxDeliveries int             // at once
+	MaxDeliveries int             // at once, to all destinations together
 	Retry         []time.Duration // after the first, second, ... attempt; the last one goes on
 	QueueLifetime time.Duration
 
+	Queue
 	Secure
 	Sockets
 }
@@ -108,9 +109,10 @@ func defaultRelay() Relay {
 		DecisionTimeout:         20 * time.Second,
 		MaxHops:                 25,
 		MinFree:                 100 << 20,
-		MaxDeliveries:           20,
+		MaxDeliveries:           200,
 		Retry:                   []time.Duration{time.Minute, 5 * time.Minute, 15 * time.Minute, 30 * time.Minute, time.Hour},
 		QueueLifetime:           5 * 24 * time.Hour,
+		Queue:                   defaultQueue(),
 		Secure:                  defaultSecure(),
 		Sockets:                 defaultSockets(),
 	}
@@ -150,7 +152,7 @@ func relayKeys() []key {
 		networksKey("xclient", func(r *Relay) *[]netip.Prefix { return &r.XClient }),
 		{"retry", readRetry},
 		{"mailertable", nil}, {"authinfo", nil}, {"masquerade_as", nil},
-	}, relayLimits(), secureKeys(), socketKeys())
+	}, relayLimits(), queueKeys(), secureKeys(), socketKeys())
 }
 
 // relayLimits are the keys that bound something.
@@ -189,7 +191,7 @@ func relayLimits() []key {
 		duration("decision_timeout", 100*time.Millisecond, 5*time.Minute, func(r *Relay) *time.Duration { return &r.DecisionTimeout }),
 		number("max_hops", 1, 1000, func(r *Relay) *int { return &r.MaxHops }),
 		size("min_free", 0, 1<<50, func(r *Relay) *int64 { return &r.MinFree }),
-		number("max_deliveries", 1, 1000, func(r *Relay) *int { return &r.MaxDeliveries }),
+		number("max_deliveries", 1, 10_000, func(r *Relay) *int { return &r.MaxDeliveries }),
 		duration("queue_lifetime", time.Minute, 100*24*time.Hour, func(r *Relay) *time.Duration { return &r.QueueLifetime }),
 	}
 }

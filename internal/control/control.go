@@ -90,6 +90,7 @@ type Item struct {
 	Hold       string      `json:"hold,omitempty"` // why it is held
 	Attempts   int         `json:"attempts"`
 	NextTry    time.Time   `json:"next_try,omitzero"`
+	Reason     string      `json:"reason,omitempty"` // why it waits, if its destination is left alone
 	Fault      string      `json:"fault,omitempty"` // why the envelope cannot be read; then Sender and what follows is missing
 	Recipients []Recipient `json:"recipients"`
 }
@@ -161,8 +162,8 @@ type Queue interface {
 	// ErrGone when it is not there.
 	Do(ctx context.Context, op Op, id, reason string) error
 
-	// Recover has destinations tried again at once that are down.
-	Recover(match func(nextHop string) bool)
+	// FlushAll is Flush for all that are not held.
+	FlushAll()
 }
 
 // Run answers a request: each gets one line after the other, but no End. What each
@@ -171,8 +172,8 @@ func Run(ctx context.Context, q Queue, r *Request, each func(*Line) error) error
 	if err := r.Check(); err != nil {
 		return err
 	}
-	if r.Op == Flush && (r.Filter.All || r.Filter.NextHop != "") {
-		q.Recover(r.Filter.hopMatches)
+	if r.Op == Flush && r.Filter.empty() {
+		q.FlushAll() // cheaper than one by one; what follows finds them on their way
 	}
 	return r.Filter.choose(ctx, q, r.Op, func(m Message, item *Item) error {
 		if r.Op.reads() {

@@ -59,7 +59,7 @@ func (f *Filter) choose(ctx context.Context, q Queue, op Op, found func(Message,
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if !f.fitsCheaply(m, now) {
+		if !f.fitsCheaply(m, now) || op == Flush && len(f.IDs) == 0 && m.State() == Held {
 			return nil
 		}
 		var item *Item

@@ -99,7 +99,7 @@ func (q *offline) Find(id string) (Message, bool) {
 
 func (q *offline) Do(context.Context, Op, string, string) error { return ErrNotRunning }
 
-func (q *offline) Recover(func(string) bool) {}
+func (q *offline) FlushAll() {}
 
 type offlineMessage struct{ Spooled }
 

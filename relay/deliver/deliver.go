@@ -64,6 +64,10 @@ type Result struct {
 	// told of (RFC 3461): reports about this recipient are its business now.
 	Notifies bool
 
+	// Final says that the recipient's mailbox has it, as far as can be known: there is no
+	// next hop that may yet find that it cannot be delivered.
+	Final bool
+
 	// Down says that nothing could be handed to this destination, whatever the message:
 	// no connection, or no greeting. Others for it need not be tried just now.
 	Down bool

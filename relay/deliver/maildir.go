@@ -81,7 +81,7 @@ func (d *Maildir) deliver(ctx context.Context, m Message, env *spool.Envelope, t
 	case err != nil:
 		return Result{Status: statusMailbox, Reply: cut("cannot write into the maildir: " + cause(err)), Relay: d.String()}
 	}
-	return Result{Outcome: Delivered, Status: statusOK, Reply: "stored as " + Sanitise([]byte(name)), Relay: d.String()}
+	return Result{Outcome: Delivered, Status: statusOK, Reply: "stored as " + Sanitise([]byte(name)), Relay: d.String(), Final: true}
 }
 
 // expand puts the parts of an address into a path.

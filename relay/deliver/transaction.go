@@ -264,7 +264,7 @@ func (c *conn) fates(t *transaction, lmtp bool) *problem {
 			}
 		}
 		if c.reply.ok() {
-			t.results[i] = Result{Outcome: Delivered, Status: c.reply.enhanced, Reply: c.reply.String(), Relay: c.relay}
+			t.results[i] = Result{Outcome: Delivered, Status: c.reply.enhanced, Reply: c.reply.String(), Relay: c.relay, Final: lmtp}
 		} else {
 			t.results[i] = c.reply.problem().result(c.relay)
 			taken = false

@@ -14,6 +14,7 @@ import (
 
 	gosmtp "github.com/emersion/go-smtp"
 
+	"gatepost/relay/bounce"
 	"gatepost/relay/deliver"
 	"gatepost/relay/spool"
 )
@@ -184,8 +185,8 @@ func run(t testing.TB, c Config) (q *Queue, stop func()) {
 	return q, stop
 }
 
-func one(x deliver.Transport) func(string) (Route, error) {
-	return func(string) (Route, error) { return Route{Transport: x}, nil }
+func one(x deliver.Transport) func(context.Context, string, string) (Route, error) {
+	return func(context.Context, string, string) (Route, error) { return Route{Transport: x}, nil }
 }
 
 // eventually waits for something that must become so.
@@ -211,4 +212,37 @@ func states(t testing.TB, m *spool.Message) string {
 		out = append(out, fmt.Sprintf("%s %v %s", r.Address, r.State, reply))
 	}
 	return strings.Join(out, "\n") + "\n" + env.Hold
+}
+
+// told keeps what reports were asked for, and writes none.
+type told struct {
+	mu  sync.Mutex
+	all []string
+	err error
+}
+
+func (r *told) report(_ context.Context, b *bounce.Report) ([]*spool.Message, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.err != nil {
+		return nil, r.err
+	}
+	for _, i := range b.Recipients {
+		to := &b.Envelope.Recipients[i]
+		_, reply, _ := strings.Cut(to.Reply, ": ")
+		r.all = append(r.all, fmt.Sprintf("%v %s %v %s %s", b.Kind, to.Address, to.State, to.Status, reply))
+	}
+	return nil, nil
+}
+
+func (r *told) String() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return strings.Join(r.all, "\n")
+}
+
+func (r *told) fails(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.err = err
 }

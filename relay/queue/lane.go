@@ -1,135 +1,139 @@
 package queue
 
 import (
-	"sync"
+	"slices"
 	"time"
+
+	"gatepost/relay/deliver"
 )
 
-// longLane is how many jobs may wait with their envelopes in memory.
-const longLane = 1000
+// startWindow is how many deliveries go at once to a destination that has just answered.
+const startWindow = 5
 
-// lane is where the jobs for one destination wait, in their order, with those who work on
-// them. While the destination is down nothing moves but one probe for each pause.
+// class of a destination: each has places of its own, so that those that do not answer
+// keep none from those that do.
+type class uint8
+
+const (
+	known   class = iota // has answered
+	fresh                // nothing is known of it yet: one attempt finds out
+	dead                 // could not be reached: one attempt after each pause
+	classes = iota
+)
+
+// lane is where the jobs for one destination wait, in their order. All of it is under
+// lanes.mu.
 type lane struct {
 	q     *Queue
 	route Route
 
-	mu      sync.Mutex
-	cond    sync.Cond
-	jobs    []job // from head
-	head    int
-	workers int
-	idle    int       // of the workers
-	used    time.Time // when a job last came
-	closed  bool
+	jobs   []place // from head
+	head   int
+	doing  []*entry // attempts under way, those from before a failure included
+	listed bool     // it is in lanes.ready
+	used   time.Time
 
-	failures int // in a row; over 0 the destination is down
+	window   float64 // attempts that may be under way; 0: it has not answered yet
+	failures int     // in a row; over 0 the destination is down
 	since    time.Time
 	until    time.Time
 	reason   string
-	probing  bool
+	probing  bool // the one attempt of a destination that is not known is under way
 	timer    *time.Timer
 }
 
-// lane returns that of a route. Only Run may call it.
-func (q *Queue) lane(r Route) *lane {
-	if l := q.lanes[r]; l != nil {
-		return l
-	}
-	l := &lane{q: q, route: r}
-	l.cond.L = &l.mu
-	q.lanesMu.Lock()
-	q.lanes[r] = l
-	q.lanesMu.Unlock()
-	return l
+// place is a job in a lane. While many wait there is no more of it than its entry; what
+// else belongs to it is found again when its turn comes.
+type place struct {
+	e *entry
+	j *job // nil: to be made of e, for all of its recipients
 }
 
-// forgetLanes ends those that have had nothing to do for a while.
-func (q *Queue) forgetLanes() {
-	for r, l := range q.lanes {
-		if l.unused() {
-			l.close()
-			q.lanesMu.Lock()
-			delete(q.lanes, r)
-			q.lanesMu.Unlock()
-		}
+func (l *lane) class() class {
+	switch {
+	case l.failures > 0:
+		return dead
+	case l.window == 0:
+		return fresh
 	}
-}
-
-func (l *lane) unused() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.waiting() == 0 && l.idle == l.workers && l.failures == 0 && time.Since(l.used) > laneIdle
+	return known
 }
 
 func (l *lane) waiting() int { return len(l.jobs) - l.head }
 
-// push adds a job.
-func (l *lane) push(j job) {
-	now := time.Now()
-	l.mu.Lock()
-	paused := l.failures > 0 && now.Before(l.until)
-	if paused && j.round.parts > 1 {
-		until, reason := l.until, l.reason
-		l.mu.Unlock()
-		l.q.postpone(j, until, l.String(), reason)
-		return
-	}
-	if paused || l.waiting() > longLane {
-		j.round.forget()
-	}
-	l.jobs = append(l.jobs, j)
-	l.used = now
-	switch {
-	case l.idle > 0:
-		l.cond.Signal()
-	case l.workers < l.q.config.Concurrency:
-		l.workers++
-		l.q.workers.Go(l.work)
-	}
-	l.mu.Unlock()
-}
-
-// work does one job after another, until the lane is closed.
-func (l *lane) work() {
-	for {
-		j, probe, ok := l.next()
-		if !ok {
-			return
-		}
-		state, reason := l.q.attempt(l, j)
-		l.settle(probe, state, reason)
-	}
-}
-
-// next waits for a job that may be done.
-func (l *lane) next() (j job, probe, ok bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for !l.closed && !l.ready() {
-		l.idle++
-		l.cond.Wait()
-		l.idle--
-	}
-	if l.closed {
-		return job{}, false, false
-	}
-	j = l.jobs[l.head]
-	l.jobs[l.head] = job{}
-	if l.head++; l.head > 64 && l.head > len(l.jobs)/2 {
-		n := copy(l.jobs, l.jobs[l.head:])
-		clear(l.jobs[n:])
-		l.jobs, l.head = l.jobs[:n], 0
-	}
-	l.probing = l.failures > 0
-	return j, l.probing, true
-}
-
+// ready tells whether an attempt may begin.
 func (l *lane) ready() bool {
 	if l.waiting() == 0 {
 		return false
 	}
-	return l.failures == 0 || !l.probing && !time.Now().Before(l.until)
+	switch l.class() {
+	case known:
+		return len(l.doing) < int(l.window)
+	case fresh:
+		return !l.probing
+	}
+	return !l.probing && !time.Now().Before(l.until)
+}
+
+// shift takes the first job.
+func (l *lane) shift() place {
+	p := l.jobs[l.head]
+	l.jobs[l.head] = place{}
+	if l.head++; l.head > 64 && l.head > len(l.jobs)/2 {
+		n := copy(l.jobs, l.jobs[l.head:])
+		clear(l.jobs[n:])
+		l.jobs, l.head = l.jobs[:n], 0
+		if cap(l.jobs) > 1024 && cap(l.jobs) > 4*n {
+			l.jobs = slices.Clone(l.jobs)
+		}
+	}
+	return p
+}
+
+// paused tells whether the destination is left alone at the moment.
+func (l *lane) paused(now time.Time) bool { return l.failures > 0 && now.Before(l.until) }
+
+// push adds a job.
+func (q *Queue) push(r Route, j *job) {
+	s := &q.lanes
+	now := time.Now()
+	s.mu.Lock()
+	l := s.get(r)
+	l.used = now
+	paused := l.paused(now)
+	if paused && j.round.entry.has(urgent) {
+		l.lift(now)
+		paused = false
+	}
+	if paused && (j.round.parts > 1 || q.mustEnd(j.round.entry, now)) {
+		until, reason, name := l.until, l.reason, l.String()
+		s.mu.Unlock()
+		q.postpone(j, until, name, reason)
+		return
+	}
+	p := place{j.round.entry, j}
+	if paused || q.waiting.Load() >= loaded {
+		p.unload(q)
+	} else {
+		q.waiting.Add(1)
+		j.counted = true
+	}
+	l.jobs = append(l.jobs, p)
+	s.list(l)
+	s.mu.Unlock()
+}
+
+// unload forgets what can be found again.
+func (p *place) unload(q *Queue) {
+	if p.j == nil {
+		return
+	}
+	p.j.uncount(q)
+	if p.j.round.parts > 1 {
+		p.j.round.unload()
+		return
+	}
+	p.j = nil
 }
 
 // reach is what an attempt tells of its destination.
@@ -138,101 +142,125 @@ type reach uint8
 const (
 	unknown reach = iota // it was not asked
 	up
+	crowded // it answers, and wants fewer connections at once (421)
 	down
 )
 
-// settle learns from an attempt whether the destination is up. While it is down, only the
-// probe counts: what began before can tell nothing new.
-func (l *lane) settle(probe bool, state reach, reason string) {
-	l.mu.Lock()
+// reachOf is what results tell, and the words of a failure.
+func reachOf(results []deliver.Result) (state reach, reason string) {
+	for i := range results {
+		switch r := &results[i]; {
+		case r.Down:
+			state, reason = down, r.Reply
+		case r.Code == 421 && state != down:
+			state = crowded
+		case r.Relay != "" && state == unknown:
+			state = up
+		}
+	}
+	return state, reason
+}
+
+// settle learns from an attempt. While the destination is down, or nothing is known of it,
+// only the probe counts: what began before can tell nothing new.
+func (l *lane) settle(e *entry, probe bool, state reach, reason string) {
+	s := &l.q.lanes
+	s.mu.Lock()
+	if i := slices.Index(l.doing, e); i >= 0 {
+		l.doing = slices.Delete(l.doing, i, i+1)
+	}
 	if probe {
 		l.probing = false
 	}
+	now := time.Now()
+	l.used = now
 	switch {
-	case l.failures > 0 && !probe, l.failures == 0 && state != down:
-		l.mu.Unlock()
-	case state == unknown:
-		l.cond.Signal() // another one is the probe
-		l.mu.Unlock()
+	case l.class() != known && !probe, state == unknown:
+		s.list(l)
+		s.mu.Unlock()
+	case l.class() != known && state != down:
+		l.answered(now)
 	case state == up:
-		l.failures = 0
-		l.cond.Broadcast()
-		since, waiting := l.since, l.waiting()
-		l.mu.Unlock()
-		l.q.config.Log.Info("destination is up again", "destination", l.String(), "down", time.Since(since).Round(time.Second), "waiting", waiting)
+		// One more when each of those under way has been answered.
+		l.window = min(l.window+1/l.window, float64(l.q.config.PerDestination))
+		s.list(l)
+		s.mu.Unlock()
+	case state == crowded || l.class() == known && l.window >= 2:
+		l.window = max(1, l.window/2)
+		s.list(l)
+		s.mu.Unlock()
 	default:
-		l.pause(reason)
+		l.pause(reason, now)
 	}
 }
 
-// pause leaves the destination alone for a while. It is called with l.mu held, and
+// answered begins with a destination that has answered for the first time, or again. It is
+// called with lanes.mu held, and lets it go.
+func (l *lane) answered(now time.Time) {
+	back := l.failures > 0
+	l.failures, l.window = 0, float64(min(startWindow, l.q.config.PerDestination))
+	since, waiting, name := l.since, l.waiting(), l.String()
+	l.q.lanes.list(l)
+	l.q.lanes.mu.Unlock()
+	if back {
+		l.q.config.Log.Info("destination is up again", "destination", name, "down", now.Sub(since).Round(time.Second), "waiting", waiting)
+	}
+}
+
+// pause leaves the destination alone for a while. It is called with lanes.mu held, and
 // lets it go.
-func (l *lane) pause(reason string) {
-	now := time.Now()
+func (l *lane) pause(reason string, now time.Time) {
 	if l.failures++; l.failures == 1 {
 		l.since = now
 	}
-	failures, pause := l.failures, l.q.config.Pause(l.failures)
+	failures, pause, name := l.failures, l.q.config.Pause(l.failures), l.String()
 	until := now.Add(pause)
-	l.until, l.reason = until, reason
+	l.until, l.reason, l.window = until, reason, 0
+	l.wakeAfter(pause)
+	gone, waiting := l.sift(now), l.waiting()
+	l.q.lanes.mu.Unlock()
+	l.q.config.Log.Warn("destination is down", "destination", name, "reason", reason, "failures", failures, "pause", pause.Round(time.Millisecond), "waiting", waiting)
+	for _, p := range gone {
+		l.q.leave(p, until, name, reason)
+	}
+}
+
+func (l *lane) wakeAfter(d time.Duration) {
 	if l.timer != nil {
 		l.timer.Stop()
 	}
-	l.timer = time.AfterFunc(pause, l.stir)
-	gone, waiting := l.sift(now), l.waiting()
-	l.mu.Unlock()
-	l.q.config.Log.Warn("destination is down", "destination", l.String(), "reason", reason, "failures", failures, "pause", pause.Round(time.Millisecond), "waiting", waiting)
-	for _, j := range gone {
-		l.q.postpone(j, until, l.String(), reason)
+	l.timer = time.AfterFunc(d, func() {
+		l.q.lanes.mu.Lock()
+		l.q.lanes.list(l)
+		l.q.lanes.mu.Unlock()
+	})
+}
+
+// lift ends a pause: one attempt may find out now.
+func (l *lane) lift(now time.Time) {
+	if l.paused(now) {
+		l.until = now
+		l.timer.Stop()
+		l.q.lanes.list(l)
 	}
 }
 
-// stir has the workers look again.
-func (l *lane) stir() {
-	l.mu.Lock()
-	l.cond.Broadcast()
-	l.mu.Unlock()
-}
-
 // sift takes out the jobs that must not wait here for as long as the destination is down:
-// those whose time is over, and those that keep other recipients of their message waiting.
-func (l *lane) sift(now time.Time) (gone []job) {
+// those that are to be ended or warned of, and those that keep other recipients of their
+// message waiting.
+func (l *lane) sift(now time.Time) (gone []place) {
 	kept := l.jobs[:0]
-	for _, j := range l.jobs[l.head:] {
-		if j.round.parts > 1 || l.q.expired(j.round.entry.m, now) {
-			gone = append(gone, j)
+	for _, p := range l.jobs[l.head:] {
+		if p.j != nil && p.j.round.parts > 1 || l.q.mustEnd(p.e, now) {
+			gone = append(gone, p)
 			continue
 		}
-		j.round.forget()
-		kept = append(kept, j)
+		p.unload(l.q)
+		kept = append(kept, p)
 	}
 	clear(l.jobs[len(kept):])
 	l.jobs, l.head = kept, 0
 	return gone
 }
 
-func (l *lane) close() {
-	l.mu.Lock()
-	l.closed = true
-	if l.timer != nil {
-		l.timer.Stop()
-	}
-	l.cond.Broadcast()
-	l.mu.Unlock()
-}
-
-func (l *lane) stats() (waiting int, down *Down) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.failures > 0 {
-		down = &Down{Destination: l.String(), Since: l.since, Until: l.until, Reason: l.reason, Waiting: l.waiting()}
-	}
-	return l.waiting(), down
-}
-
-func (l *lane) String() string {
-	if l.route.Destination != "" {
-		return l.route.Destination
-	}
-	return l.route.Transport.String()
-}
+func (l *lane) String() string { return l.route.String() }

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -35,7 +36,7 @@ func TestDown(t *testing.T) {
 	for range messages {
 		commit(t, s, spool.Envelope{}, "bob@example.net")
 	}
-	q, _ := run(t, Config{Spool: s, Route: one(x), Concurrency: 5, Pause: func(int) time.Duration { return pause }})
+	q, _ := run(t, Config{Spool: s, Route: one(x), PerDestination: 5, Pause: func(int) time.Duration { return pause }})
 	begun := time.Now()
 	time.Sleep(5 * pause)
 	attempts, most := x.count(), 5+int(time.Since(begun)/pause)
@@ -75,7 +76,7 @@ func TestDownAlone(t *testing.T) {
 		}
 		return []deliver.Result{{Outcome: deliver.Delivered, Reply: "250 ok"}}
 	}}
-	route := func(to string) (Route, error) {
+	route := func(_ context.Context, _, to string) (Route, error) {
 		switch {
 		case strings.HasSuffix(to, ".org"):
 			return Route{Transport: down}, nil
@@ -102,27 +103,26 @@ func TestDownAlone(t *testing.T) {
 	}
 }
 
-// TestDownExpires: a message is held when its time is over, though its destination is
+// TestDownExpires: a message is ended when its time is over, though its destination is
 // asked for others only.
 func TestDownExpires(t *testing.T) {
 	s := openSpool(t, t.TempDir())
-	var all []*spool.Message
 	for range 20 {
-		all = append(all, commit(t, s, spool.Envelope{}, "bob@example.net"))
+		commit(t, s, spool.Envelope{}, "bob@example.net")
 	}
-	q, _ := run(t, Config{Spool: s, Route: one(smtpTo(t, nobody(t))), Concurrency: 1, Lifetime: 200 * time.Millisecond, Schedule: func(int) time.Duration { return time.Hour }})
-	eventually(t, "all that had no attempt are held", func() bool { return q.Stats().Held >= 10 && q.Stats().Ready == 0 })
-	held := 0
-	for _, m := range all {
-		if m.Held() {
-			held++
-			if got := states(t, m); !strings.Contains(got, "failed not delivered within 200ms: cannot connect: connection refused\n") {
-				t.Errorf("the spool says %s", got)
-			}
+	r := &told{}
+	q, _ := run(t, Config{
+		Spool: s, Route: one(smtpTo(t, nobody(t))), Report: r.report, PerDestination: 1,
+		Lifetime: 200 * time.Millisecond, Schedule: func(int) time.Duration { return time.Hour },
+	})
+	eventually(t, "all that had no attempt are ended", func() bool { return q.Stats().Failed >= 10 && q.Stats().Ready == 0 })
+	for _, line := range strings.Split(r.String(), "\n") {
+		if line != "failure bob@example.net failed 4.4.7 not delivered within 200ms: cannot connect: connection refused" {
+			t.Errorf("the sender is told %s", line)
 		}
 	}
-	if held != q.Stats().Held {
-		t.Errorf("%d of %d held", held, q.Stats().Held)
+	if left := len(s.Messages()); uint64(left) != 20-q.Stats().Failed || q.Stats().Held != 0 {
+		t.Errorf("%d left, %+v", left, q.Stats())
 	}
 }
 
@@ -132,7 +132,11 @@ func TestConcurrency(t *testing.T) {
 	s := openSpool(t, t.TempDir())
 	var mu sync.Mutex
 	now, most := 0, 0
+	var answered atomic.Bool
 	hang := &counting{does: func(ctx context.Context, _ string, _ []int) []deliver.Result {
+		if !answered.Swap(true) {
+			return []deliver.Result{{Outcome: deliver.Delivered, Reply: "250 ok", Relay: "hang"}}
+		}
 		mu.Lock()
 		now++
 		most = max(most, now)
@@ -149,24 +153,24 @@ func TestConcurrency(t *testing.T) {
 	for i := range 60 {
 		commit(t, s, spool.Envelope{}, fmt.Sprintf("%d@example.%d", i, i%2))
 	}
-	q, stop := run(t, Config{Spool: s, Concurrency: 7, Drain: 50 * time.Millisecond, Route: func(to string) (Route, error) {
+	q, stop := run(t, Config{Spool: s, PerDestination: 3, Drain: 50 * time.Millisecond, Route: func(_ context.Context, _, to string) (Route, error) {
 		if strings.HasSuffix(to, "0") {
 			return Route{Transport: hang}, nil
 		}
 		return Route{Transport: x}, nil
 	}})
-	eventually(t, "the others are delivered", func() bool { return q.Stats().Delivered == 30 })
-	eventually(t, "the limit is reached", func() bool { return q.Stats().Active == 7 })
-	if st := q.Stats(); st.Ready != 23 {
+	eventually(t, "the others are delivered", func() bool { return q.Stats().Delivered == 31 })
+	eventually(t, "the limit is reached", func() bool { return q.Stats().Active == 3 })
+	if st := q.Stats(); st.Ready != 26 {
 		t.Errorf("%+v", st)
 	}
 	begun := time.Now()
 	stop()
-	if most != 7 || time.Since(begun) > 5*time.Second {
+	if most != 3 || time.Since(begun) > 5*time.Second {
 		t.Errorf("%d at once; stopped after %v", most, time.Since(begun))
 	}
 	// Those that were given up are written down as deferred, and the rest is as it was.
-	if left := s.Messages(); len(left) != 30 || q.Stats().Retried != 7 {
+	if left := s.Messages(); len(left) != 29 || q.Stats().Retried != 3 {
 		t.Errorf("%d left, %+v", len(left), q.Stats())
 	}
 }
@@ -190,7 +194,8 @@ func TestStopWaits(t *testing.T) {
 	}
 }
 
-// TestForgetLanes: a destination that is not used any more leaves no goroutines.
+// TestForgetLanes: a destination that is not used any more is forgotten, one that is down
+// later.
 func TestForgetLanes(t *testing.T) {
 	s := openSpool(t, t.TempDir())
 	commit(t, s, spool.Envelope{}, "bob@example.net")
@@ -200,15 +205,18 @@ func TestForgetLanes(t *testing.T) {
 	q, stop := run(t, Config{Spool: s, Route: one(x)})
 	eventually(t, "it is delivered", func() bool { return len(s.Messages()) == 0 && q.Stats().Active == 0 })
 	stop()
-	l := q.lanes[Route{Transport: x}]
-	eventually(t, "the worker has ended", func() bool { l.mu.Lock(); defer l.mu.Unlock(); return l.idle == 0 })
-	l.workers, l.used = 0, time.Now().Add(-laneIdle/2)
-	if q.forgetLanes(); len(q.lanes) != 1 {
-		t.Error("it is forgotten too soon")
-	}
-	l.used = time.Now().Add(-2 * laneIdle)
-	if q.forgetLanes(); len(q.lanes) != 0 {
-		t.Error("it is not forgotten")
+	l := q.lanes.all[Route{Transport: x}]
+	now := time.Now()
+	for _, step := range []struct {
+		failures int
+		idle     time.Duration
+		left     int
+	}{{0, laneIdle / 2, 1}, {1, 2 * laneIdle, 1}, {1, 2 * downIdle, 0}, {0, 2 * laneIdle, 0}} {
+		q.lanes.all[l.route] = l
+		l.failures, l.used, q.lanes.looked = step.failures, now.Add(-step.idle), time.Time{}
+		if q.lanes.forget(now); len(q.lanes.all) != step.left {
+			t.Errorf("%+v: %d lanes", step, len(q.lanes.all))
+		}
 	}
 }
 

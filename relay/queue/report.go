@@ -12,6 +12,7 @@ import (
 
 var (
 	statusInternal = smtp.EnhancedCode{Class: 4, Subject: 3}
+	statusExpired  = smtp.EnhancedCode{Class: 4, Subject: 4, Detail: 7}
 	statusNoRoute  = smtp.EnhancedCode{Class: 4, Subject: 4, Detail: 4}
 )
 
@@ -39,7 +40,7 @@ func (a *Attempt) DSN() smtp.EnhancedCode {
 }
 
 // report counts and tells the results of a part.
-func (q *Queue) report(j job, env *spool.Envelope, results []deliver.Result, took time.Duration, now time.Time) {
+func (q *Queue) report(j *job, env *spool.Envelope, results []deliver.Result, took time.Duration, now time.Time) {
 	number := j.round.number
 	for i := range results {
 		switch results[i].Outcome {

@@ -53,7 +53,7 @@ func TestNothingTwice(t *testing.T) {
 	for i := range hops {
 		hops[i] = &ledger{name: fmt.Sprint("hop", i), got: map[string]int{}}
 	}
-	route := func(to string) (Route, error) {
+	route := func(_ context.Context, _, to string) (Route, error) {
 		if rand.IntN(100) == 0 {
 			return Route{}, fmt.Errorf("the table cannot be asked")
 		}
@@ -64,7 +64,7 @@ func TestNothingTwice(t *testing.T) {
 	for life := 0; ; life++ {
 		s := openSpool(t, dir)
 		q := New(Config{
-			Spool: s, Route: route, Concurrency: 3, Log: slog.New(slog.DiscardHandler), Drain: rand.N(3 * time.Millisecond),
+			Spool: s, Route: route, PerDestination: 3, Log: slog.New(slog.DiscardHandler), Drain: rand.N(3 * time.Millisecond),
 			Schedule: func(int) time.Duration { return rand.N(3 * time.Millisecond) },
 			Pause:    func(int) time.Duration { return rand.N(3 * time.Millisecond) },
 		})

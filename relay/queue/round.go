@@ -3,7 +3,6 @@ package queue
 import (
 	"errors"
 	"fmt"
-	"runtime/debug"
 	"sync"
 	"time"
 
@@ -18,21 +17,33 @@ type round struct {
 	parts  int
 	number int // of the attempt, from 1
 
-	mu      sync.Mutex
-	env     *spool.Envelope // nil: to be read
-	left    int             // parts that have not ended
-	pending int             // recipients that are still to be delivered
-	failed  int             // recipients that never will be
-	reason  string          // why, for one of them
-	changes []spool.Change  // not written down yet
-	tried   bool            // an attempt was made for one of them
-	until   time.Time       // when those that were not may be tried; zero: there are none
+	mu       sync.Mutex
+	env      *spool.Envelope // nil: to be read
+	left     int             // parts that have not ended
+	pending  int             // recipients that are still to be delivered
+	failed   int             // recipients that never will be, whose sender does not know yet
+	receipts int             // recipients that have it, whose sender is to be told
+	changes  []spool.Change  // what the round has come to
+	written  int             // of them, from the beginning, are written down
+	final    []int           // recipients that were delivered to their mailboxes
+	tried    bool            // an attempt was made for one of them
+	damaged  bool            // the message is not what it was
+	until    time.Time       // when those that were not may be tried; zero: there are none
 }
 
 // job is a part of a round.
 type job struct {
-	round *round
-	to    []int // of the envelope's recipients
+	round   *round
+	to      []int // of the envelope's recipients
+	counted bool  // in Queue.waiting; under lanes.mu until an attempt begins
+}
+
+// uncount takes a job out of those that wait with all that is known of them.
+func (j *job) uncount(q *Queue) {
+	if j.counted {
+		j.counted = false
+		q.waiting.Add(-1)
+	}
 }
 
 // envelope is the message's. It is not read while the message waits for long.
@@ -49,179 +60,71 @@ func (r *round) envelope() (*spool.Envelope, error) {
 	return r.env, nil
 }
 
-func (r *round) forget() {
+func (r *round) unload() {
 	r.mu.Lock()
 	r.env = nil
 	r.mu.Unlock()
 }
 
-// dispatch begins a round: each part goes to its lane.
-func (q *Queue) dispatch(e *entry) {
-	if e.owed != nil && !q.settleDebt(e) {
-		return
-	}
-	env, err := e.m.Envelope()
-	if errors.Is(err, spool.ErrRemoved) {
-		return
-	}
-	if err != nil {
-		q.unreadable(e, err)
-		return
-	}
-	if env.Hold != "" {
-		q.held.Add(1)
-		return
-	}
-	r := &round{entry: e, env: &env, number: e.m.Attempts() + 1}
-	routes, jobs, lost := q.plan(r)
-	r.parts, r.left = len(jobs), len(jobs)
-	end := len(lost) > 0 || r.pending == 0 // a part ends here, with nobody asked
-	if end {
-		r.parts, r.left = r.parts+1, r.left+1
-	}
-	for i, j := range jobs {
-		q.lane(routes[i]).push(j)
-	}
-	if end {
-		q.unrouted(r, &env, lost)
-	}
-}
-
-// unreadable has a message wait whose envelope cannot be read just now. One that is
-// damaged is held: nothing can be written down of it, but the spool knows.
-func (q *Queue) unreadable(e *entry, err error) {
-	if errors.Is(err, spool.ErrDamaged) {
-		q.held.Add(1)
-		q.config.Log.Error("message is held", "queue", e.m.ID(), "reason", "the envelope cannot be read: "+err.Error())
-		return
-	}
-	q.config.Log.Error("cannot read an envelope", "queue", e.m.ID(), "error", err)
-	q.defers(e, time.Now().Add(q.config.Schedule(e.m.Attempts()+1)))
-}
-
-// unroutable is a recipient whose route could not be found.
-type unroutable struct {
-	recipient int
-	err       error
-}
-
-// plan makes a job of the pending recipients for each route.
-func (q *Queue) plan(r *round) (routes []Route, jobs []job, lost []unroutable) {
-	for i := range r.env.Recipients {
-		to := &r.env.Recipients[i]
-		switch to.State {
-		case spool.Delivered:
-			continue
-		case spool.Failed:
-			r.failed++
-			r.reason = to.Reply
-			continue
-		}
+// tally counts a recipient as it is before the round.
+func (r *round) tally(to *spool.Recipient) {
+	switch to.State {
+	case spool.Pending:
 		r.pending++
-		route, err := q.config.Route(to.Address)
-		if err != nil {
-			lost = append(lost, unroutable{i, err})
-			continue
-		}
-		routes, jobs = assign(routes, jobs, route, i)
-	}
-	for n := range jobs {
-		jobs[n].round = r
-	}
-	return routes, jobs, lost
-}
-
-// assign adds a recipient to the job of its route.
-func assign(routes []Route, jobs []job, route Route, recipient int) ([]Route, []job) {
-	for n := range routes {
-		if routes[n] == route {
-			jobs[n].to = append(jobs[n].to, recipient)
-			return routes, jobs
+	case spool.Failed:
+		r.failed++
+	case spool.Delivered:
+		if to.Notify&spool.NotifySuccess != 0 {
+			r.receipts++
 		}
 	}
-	return append(routes, route), append(jobs, job{to: []int{recipient}})
 }
-
-// settleDebt writes down what could not be before; until then nothing may be tried, or it
-// would be delivered twice.
-func (q *Queue) settleDebt(e *entry) (further bool) {
-	if !q.write(e, e.owed) {
-		return false
-	}
-	over := e.owed.over
-	e.owed = nil
-	return !over
-}
-
-// unrouted ends a part that nobody can be asked to deliver.
-func (q *Queue) unrouted(r *round, env *spool.Envelope, lost []unroutable) {
-	j := job{round: r}
-	var results []deliver.Result
-	for _, u := range lost {
-		j.to = append(j.to, u.recipient)
-		results = append(results, deliver.Result{Status: statusNoRoute, Reply: deliver.Sanitise([]byte("no route: " + u.err.Error()))})
-	}
-	q.ended(j, env, results, 0)
-}
-
-// work is a message as a transport sees it.
-type work struct {
-	*spool.Message
-	env *spool.Envelope
-}
-
-func (w work) Envelope() spool.Envelope { return *w.env }
 
 // attempt makes one attempt, writes down what it came to, and says what it tells of the
 // destination.
-func (q *Queue) attempt(l *lane, j job) (state reach, reason string) {
-	q.active.Add(1)
-	defer q.active.Add(-1)
+func (q *Queue) attempt(l *lane, p place) (state reach, reason string) {
 	begun := time.Now()
+	j := p.j
+	if j == nil {
+		if j = q.whole(p.e); j == nil {
+			return unknown, ""
+		}
+	}
+	j.uncount(q)
+	if p.e.has(stopped|gone) || len(j.to) == 0 {
+		q.putOff(j, begun)
+		return unknown, ""
+	}
 	env, err := j.round.envelope()
 	if err != nil {
 		// The end of the round finds out whether it has been removed.
-		q.config.Log.Error("cannot read an envelope", "queue", j.round.entry.m.ID(), "error", err)
-		q.postpone(j, begun.Add(q.config.Schedule(j.round.number)), l.String(), "cannot read the envelope")
+		q.config.Log.Error("cannot read an envelope", "queue", p.e.m.ID(), "error", err)
+		q.putOff(j, begun.Add(q.config.Schedule(j.round.number)))
 		return unknown, ""
 	}
-	results := q.deliverTo(l.route, work{j.round.entry.m, env}, j.to)
-	for i := range results {
-		switch {
-		case results[i].Down:
-			state, reason = down, results[i].Reply
-		case results[i].Relay != "" && state == unknown:
-			state = up
-		}
-	}
+	results := q.deliverTo(l.route, &work{p.e.m, env, q, j}, j.to)
+	state, reason = reachOf(results)
 	q.ended(j, env, results, time.Since(begun))
 	return state, reason
 }
 
-// deliverTo is the transport's Deliver, whose panic costs one attempt.
-func (q *Queue) deliverTo(r Route, w work, to []int) (results []deliver.Result) {
-	defer func() {
-		if p := recover(); p != nil {
-			q.config.Log.Error("panic while delivering", "queue", w.ID(), "panic", p, "stack", string(debug.Stack()))
-			results = make([]deliver.Result, len(to))
-			for i := range results {
-				results[i] = deliver.Result{Status: statusInternal, Reply: "internal error"}
-			}
+// leave is postpone for a job that may have to be made first.
+func (q *Queue) leave(p place, until time.Time, destination, reason string) {
+	j := p.j
+	if j == nil {
+		if j = q.whole(p.e); j == nil {
+			return
 		}
-	}()
-	return r.Transport.Deliver(q.deliver, r.Destination, w, to)
+	}
+	j.uncount(q)
+	q.postpone(j, until, destination, reason)
 }
 
-// postpone ends a part without an attempt.
-func (q *Queue) postpone(j job, until time.Time, destination, reason string) {
+// postpone ends a part without an attempt: its destination is down, for the reason given.
+func (q *Queue) postpone(j *job, until time.Time, destination, reason string) {
 	env, err := j.round.envelope()
 	if err != nil || !q.expired(j.round.entry.m, time.Now()) {
-		j.round.mu.Lock()
-		if j.round.until.IsZero() || until.Before(j.round.until) {
-			j.round.until = until
-		}
-		j.round.mu.Unlock()
-		q.ended(j, env, nil, 0)
+		q.putOff(j, until)
 		return
 	}
 	results := make([]deliver.Result, len(j.to))
@@ -231,25 +134,40 @@ func (q *Queue) postpone(j job, until time.Time, destination, reason string) {
 	q.ended(j, env, results, 0)
 }
 
+// putOff ends a part with nothing done.
+func (q *Queue) putOff(j *job, until time.Time) {
+	r := j.round
+	r.mu.Lock()
+	if r.until.IsZero() || until.Before(r.until) {
+		r.until = until
+	}
+	r.mu.Unlock()
+	q.ended(j, nil, nil, 0)
+}
+
 func (q *Queue) expired(m *spool.Message, now time.Time) bool {
-	return now.Sub(m.Arrived()) >= q.config.Lifetime
+	return now.Sub(m.Since()) >= q.config.Lifetime
+}
+
+// mustEnd tells whether a message must not wait longer for its destination: it has
+// expired, or its sender is to be told that it is late.
+func (q *Queue) mustEnd(e *entry, now time.Time) bool {
+	return q.expired(e.m, now) || q.late(e, now)
 }
 
 // ended takes the results of a part, and at the last one decides what becomes of the
 // message. What was delivered is written down before anything else.
-func (q *Queue) ended(j job, env *spool.Envelope, results []deliver.Result, took time.Duration) {
+func (q *Queue) ended(j *job, env *spool.Envelope, results []deliver.Result, took time.Duration) {
 	r, now := j.round, time.Now()
 	if q.expired(r.entry.m, now) {
 		for i := range results {
 			if results[i].Outcome == deliver.Deferred {
-				results[i].Outcome = deliver.Failed
+				results[i].Outcome, results[i].Status = deliver.Failed, statusExpired
 				results[i].Reply = fmt.Sprintf("not delivered within %v: %s", q.config.Lifetime, results[i].Reply)
 			}
 		}
 	}
-	r.mu.Lock()
-	q.record(j, results, now)
-	r.mu.Unlock()
+	q.record(j, env, results, now)
 	if len(results) > 0 {
 		q.report(j, env, results, took, now)
 	}
@@ -257,73 +175,112 @@ func (q *Queue) ended(j job, env *spool.Envelope, results []deliver.Result, took
 
 // record writes down what a part came to. r.mu is held, so that one part's failure to be
 // written is known to the last.
-func (q *Queue) record(j job, results []deliver.Result, now time.Time) {
+func (q *Queue) record(j *job, env *spool.Envelope, results []deliver.Result, now time.Time) {
 	r := j.round
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	for i := range results {
-		r.changes = append(r.changes, r.count(&results[i], j.to[i]))
+		r.count(&results[i], &env.Recipients[j.to[i]], j.to[i])
 	}
 	r.tried = r.tried || len(results) > 0
-	if r.left--; r.left > 0 {
-		if len(r.changes) == 0 {
-			return
-		}
-		n := note{update: spool.Update{Recipients: r.changes}}
-		if err := n.write(r.entry.m); err != nil {
-			q.config.Log.Error("cannot write down a delivery", "queue", r.entry.m.ID(), "error", err)
-			return
-		}
-		r.changes = nil
+	if r.left--; r.left == 0 {
+		q.finish(r.entry, q.conclude(r, now))
 		return
 	}
-	q.finish(r.entry, q.conclude(r, now))
+	if r.written == len(r.changes) {
+		return
+	}
+	n := note{update: spool.Update{Recipients: r.changes[r.written:]}}
+	if err := n.write(r.entry.m); err != nil {
+		q.config.Log.Error("cannot write down a delivery", "queue", r.entry.m.ID(), "error", err)
+		return
+	}
+	r.written = len(r.changes)
 }
 
-// count takes a result into account, and says how the recipient has changed.
-func (r *round) count(result *deliver.Result, recipient int) spool.Change {
-	c := spool.Change{Index: recipient, Reply: result.Reply}
+// changeOf is what a result makes of a recipient.
+func changeOf(result *deliver.Result, to *spool.Recipient, index int) spool.Change {
+	c := spool.Change{Index: index, Reply: result.Reply}
 	if result.Relay != "" {
 		c.Reply = result.Relay + ": " + result.Reply
+	}
+	if !result.Status.IsZero() {
+		c.Status = result.Status.String()
 	}
 	switch result.Outcome {
 	case deliver.Delivered:
 		c.State = spool.Delivered
-		r.pending--
+		if to.Notify&spool.NotifySuccess != 0 && result.Notifies {
+			c.State = spool.Reported // the next hop tells
+		}
 	case deliver.Failed:
 		c.State = spool.Failed
-		r.pending--
-		r.failed++
-		r.reason = c.Reply
 	}
 	return c
 }
 
+// count takes a result into account.
+func (r *round) count(result *deliver.Result, to *spool.Recipient, index int) {
+	c := changeOf(result, to, index)
+	r.changes = append(r.changes, c)
+	switch c.State {
+	case spool.Pending:
+		return
+	case spool.Failed:
+		r.failed++
+	case spool.Delivered:
+		if to.Notify&spool.NotifySuccess != 0 {
+			r.receipts++
+		}
+	}
+	r.pending--
+	if result.Final {
+		r.final = append(r.final, index)
+	}
+}
+
 // conclude says what becomes of a message at the end of a round.
 func (q *Queue) conclude(r *round, now time.Time) *note {
-	n := &note{update: spool.Update{Recipients: r.changes}}
-	switch {
-	case r.pending == 0 && r.failed == 0:
-		n.remove, n.over = true, true
-	case r.pending == 0:
-		hold := fmt.Sprintf("undeliverable to %d of its recipients: %s", r.failed, r.reason)
+	n := &note{update: spool.Update{Recipients: r.changes[r.written:]}}
+	if r.damaged {
+		hold := spool.ErrDamaged.Error()
 		n.update.Hold, n.over = &hold, true
-	default:
-		next := r.until
-		if r.tried {
-			attempts := r.number
-			n.update.Attempts = &attempts
-			if again := now.Add(q.config.Schedule(attempts)); next.IsZero() || again.Before(next) {
-				next = again
-			}
-		}
-		n.update.NextTry = &next
-		n.idle = !r.tried
+		return n
 	}
+	if r.entry.has(again) {
+		n.update.NextTry, n.idle = &now, len(n.update.Recipients) == 0
+		return n
+	}
+	pending, told := r.pending, true
+	if r.failed+r.receipts > 0 || pending > 0 && q.late(r.entry, now) {
+		pending, told = q.tell(r, n, now)
+	}
+	if pending == 0 && told {
+		n.remove, n.over = true, true
+		return n
+	}
+	next := r.until
+	if r.tried || !told {
+		attempts := r.number
+		if r.tried {
+			n.update.Attempts = &attempts
+		}
+		if retry := now.Add(q.config.Schedule(attempts)); next.IsZero() || retry.Before(next) {
+			next = retry
+		}
+	}
+	n.update.NextTry = &next
+	n.idle = !r.tried && len(n.update.Recipients) == 0 && n.update.Warned == nil
 	return n
 }
 
 // finish writes down what becomes of a message, and has it tried again if it must be.
 func (q *Queue) finish(e *entry, n *note) {
-	if !n.idle && !q.write(e, n) || n.over {
+	if !n.idle && !q.write(e, n) {
+		return
+	}
+	if n.over {
+		q.drop(e)
 		return
 	}
 	q.defers(e, *n.update.NextTry)
@@ -340,12 +297,14 @@ func (q *Queue) write(e *entry, n *note) bool {
 	if err != nil {
 		wait := q.config.Schedule(e.m.Attempts() + 1)
 		q.config.Log.Error("cannot write down what became of a message", "queue", e.m.ID(), "error", err, "again", wait.Round(time.Second))
-		e.owed = n
+		q.mu.Lock()
+		q.owed[e] = n
+		q.mu.Unlock()
+		e.set(owing)
 		q.defers(e, time.Now().Add(wait))
 		return false
 	}
 	if n.update.Hold != nil {
-		q.held.Add(1)
 		q.config.Log.Warn("message is held", "queue", e.m.ID(), "reason", *n.update.Hold)
 	}
 	return true

@@ -3,6 +3,7 @@ package queue
 import (
 	"errors"
 	"math/rand/v2"
+	"sync/atomic"
 	"time"
 
 	"gatepost/relay/spool"
@@ -28,11 +29,35 @@ func step(n int, of ...time.Duration) time.Duration {
 func jitter(d time.Duration) time.Duration { return d + rand.N(d/10+1) }
 
 // entry is a message that is not on hold: all that is kept of it while nothing is done.
+// There may be very many.
 type entry struct {
-	m    *spool.Message
-	next time.Time
-	owed *note // what could not be written down
+	m     *spool.Message
+	next  int64         // when it is due, Unix nanoseconds; under Queue.mu, like at
+	at    int32         // its place in Queue.later, or one of those below
+	flags atomic.Uint32 // of the ones below
 }
+
+// Where an entry is that is not in Queue.later.
+const (
+	isFresh = -1 - iota // in Queue.fresh
+	inRound             // in lanes, or with those who work on it
+)
+
+// Flags of an entry.
+const (
+	owing   = 1 << iota // something of it is in Queue.owed
+	again               // the operator wants it tried at once, with what the spool says of it then
+	urgent              // and no pause of its destination to keep it
+	stopped             // the operator has put it on hold, or removed it: nothing more is to be begun
+	gone                // it is forgotten
+	warned              // its sender has been told that it is late, or need not be
+)
+
+func (e *entry) set(flag uint32)      { e.flags.Or(flag) }
+func (e *entry) has(flag uint32) bool { return e.flags.Load()&flag != 0 }
+
+// take tells whether a flag was set; it is not any more.
+func (e *entry) take(flag uint32) bool { return e.has(flag) && e.flags.And(^flag)&flag != 0 }
 
 // note is what is to be written down of a message.
 type note struct {
@@ -59,13 +84,23 @@ func (n *note) write(m *spool.Message) error {
 type schedule []*entry
 
 func (s schedule) Len() int           { return len(s) }
-func (s schedule) Less(i, j int) bool { return s[i].next.Before(s[j].next) }
-func (s schedule) Swap(i, j int)      { s[i], s[j] = s[j], s[i] }
-func (s *schedule) Push(x any)        { *s = append(*s, x.(*entry)) }
+func (s schedule) Less(i, j int) bool { return s[i].next < s[j].next }
+func (s schedule) Swap(i, j int) {
+	s[i], s[j] = s[j], s[i]
+	s[i].at, s[j].at = int32(i), int32(j)
+}
+
+func (s *schedule) Push(x any) {
+	e := x.(*entry)
+	e.at = int32(len(*s))
+	*s = append(*s, e)
+}
+
 func (s *schedule) Pop() any {
 	last := len(*s) - 1
 	e := (*s)[last]
 	(*s)[last] = nil
 	*s = (*s)[:last]
+	e.at = inRound
 	return e
 }

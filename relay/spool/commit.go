@@ -30,7 +30,6 @@ type written struct {
 	m *Message
 	p *pending
 	place
-	n uint32
 }
 
 // commitLoop is the only one that writes to segments.
@@ -181,15 +180,15 @@ func (b *batch) reset() {
 func (s *Spool) gatherStates(b *batch, room int64) {
 	taken := 0
 	for _, m := range s.states {
-		if m.pend != nil && !m.gone {
-			n := headerSize + int64(len(m.pend.head))
+		if p := s.pending[m]; p != nil {
+			n := headerSize + int64(len(p.head))
 			if b.n+n > room {
 				break
 			}
 			b.n += n
-			b.states = append(b.states, written{m: m, p: m.pend})
+			b.states = append(b.states, written{m: m, p: p})
+			p.queued = false
 		}
-		m.queued = false
 		taken++
 	}
 	rest := copy(s.states, s.states[taken:])
@@ -231,7 +230,6 @@ func (s *Spool) layOut(b *batch) {
 	for i := range b.states {
 		w := &b.states[i]
 		w.place = place{b.seg, b.start + int64(len(b.small))}
-		w.n = headerSize + uint32(len(w.p.head))
 		b.add(s.mark, &header{kind: kindState, id: w.m.id}, w.p.head)
 	}
 	if len(b.done) > 0 {
@@ -249,7 +247,7 @@ func (s *Spool) layOut(b *batch) {
 		h := w.head
 		b.place(&h, at)
 		h.put(w.parts[0], s.mark)
-		w.m.at = place{b.seg, at}
+		w.m.setAt(place{b.seg, at})
 		b.parts = append(b.parts, w.parts...)
 		at += h.size()
 	}
@@ -285,12 +283,12 @@ func (s *Spool) settle(b *batch) {
 	}
 	for i := range b.states {
 		w := &b.states[i]
-		if w.m.gone {
+		if w.m.is(gone) {
 			continue
 		}
-		w.m.setLatest(w.place, w.n)
-		if w.m.pend == w.p {
-			w.m.pend = nil
+		w.m.setLatest(w.place)
+		if s.pending[w.m] == w.p {
+			delete(s.pending, w.m)
 		}
 	}
 	s.mu.Unlock()
@@ -341,8 +339,8 @@ func (s *Spool) giveUp(b *batch) {
 	b.seg.failed = true
 	s.current = nil
 	for _, w := range b.states {
-		if !w.m.queued && w.m.pend != nil {
-			w.m.queued = true
+		if p := s.pending[w.m]; p != nil && !p.queued {
+			p.queued = true
 			s.states = append(s.states, w.m)
 		}
 	}

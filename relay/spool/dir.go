@@ -48,9 +48,12 @@ func makeDir(dir string) error {
 	return dirDisk(parent).syncDir(".")
 }
 
+// Format 2 has what RFC 3461 and reports need in envelopes and states; all that format 1
+// has means the same in it. Programs that know only format 1 must not open it.
 const (
 	formatName = "format"
-	formatLine = "gatepost spool, format 1"
+	formatLine = "gatepost spool, format 2"
+	formatOld  = "gatepost spool, format 1"
 )
 
 // prepareDir makes or checks what every spool has: its folders, and the file that says
@@ -80,21 +83,25 @@ func (s *Spool) prepareDir() error {
 	if err := f.readAt(text, 0); err != nil {
 		return err
 	}
-	return s.readFormat(string(text))
+	var old bool
+	if s.mark, old, err = readFormat(string(text)); err == nil && old {
+		err = s.writeFormat()
+	}
+	return err
 }
 
-func (s *Spool) readFormat(text string) error {
+// readFormat reads the text of a format file; old says that it is that of format 1.
+func readFormat(text string) (m mark, old bool, err error) {
 	line, rest, _ := strings.Cut(text, "\n")
-	if line != formatLine {
-		return fmt.Errorf("%s: this is %q; only %q can be read", formatName, cut(line, 80), formatLine)
+	if line != formatLine && line != formatOld {
+		return m, false, fmt.Errorf("%s: this is %q; only %q and the one before can be read", formatName, cut(line, 80), formatLine)
 	}
 	hexMark, ok := strings.CutPrefix(strings.TrimSuffix(rest, "\n"), "mark ")
-	m, err := hex.DecodeString(hexMark)
-	if !ok || err != nil || len(m) != len(s.mark) {
-		return fmt.Errorf("%s:2: %q; expected mark and %d hexadecimal digits", formatName, cut(rest, 80), 2*len(s.mark))
+	b, err := hex.DecodeString(hexMark)
+	if !ok || err != nil || len(b) != len(m) {
+		return m, false, fmt.Errorf("%s:2: %q; expected mark and %d hexadecimal digits", formatName, cut(rest, 80), 2*len(m))
 	}
-	s.mark = mark(m)
-	return nil
+	return mark(b), line == formatOld, nil
 }
 
 // makeFormat begins a new spool. One that has lost its format file is not new.
@@ -111,6 +118,11 @@ func (s *Spool) makeFormat() error {
 	if _, err := rand.Read(s.mark[:]); err != nil {
 		return err
 	}
+	return s.writeFormat()
+}
+
+// writeFormat makes the format file, or replaces it.
+func (s *Spool) writeFormat() error {
 	const name = tmpDir + "/" + formatName
 	if err := s.d.unlink(name); err != nil {
 		return err

@@ -2,9 +2,9 @@ package spool
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 )
 
@@ -16,21 +16,53 @@ type state struct {
 	nextTry    int64 // Unix nanoseconds; 0: none
 	hold       string
 	recipients []outcome
+	warned     bool
+	since      int64 // Unix nanoseconds; 0: the arrival
 }
 
 type outcome struct {
-	state State
-	reply string
+	state  State
+	reply  string
+	status string
 }
 
+// With a state that has an answer for each recipient (see Options) an envelope must not be
+// longer than maxHead.
 const (
-	maxEnvelope   = 4 << 20
+	maxEnvelope   = 15 << 19
 	maxReply      = 512
+	maxStatus     = 16
 	maxHold       = 512
 	maxRecipients = 100_000
+	maxEnvID      = 512 // a hundred characters, each of them escaped, and more
+	maxORcpt      = 512 // RFC 3461: 500
 )
 
-var errShort = errors.New("envelope is cut off")
+// Flags of an envelope. What was not given takes no room.
+const (
+	flagEightBit = 1 << iota
+	flagUTF8
+	flagReports // RET and ENVID follow the recipients
+	flagNotify  // each recipient is followed by its NOTIFY, and ORCPT
+	flagsKnown  = 1<<iota - 1
+)
+
+// hasORcpt is set in the byte of a NOTIFY that an ORCPT follows, and hasStatus in that of
+// a State that a status code follows.
+const (
+	hasORcpt  = 0x80
+	hasStatus = 0x80
+	allNotify = NotifySuccess | NotifyFailure | NotifyDelay | NotifyNever
+)
+
+// Flags of what follows a state; without any of it nothing does.
+const (
+	flagWarned = 1 << iota
+	flagSince
+)
+
+// rets are what RET can be, by the byte that stands for it.
+var rets = [...]string{"", "FULL", "HDRS"}
 
 func nanos(t time.Time) int64 {
 	if t.IsZero() {
@@ -52,26 +84,73 @@ func appendText(p []byte, s string) []byte {
 
 func cut(s string, n int) string { return s[:min(len(s), n)] }
 
+// fault is what cannot be written of an envelope.
+func (e *Envelope) fault() error {
+	if !slices.Contains(rets[:], e.Ret) {
+		return fmt.Errorf("RET %q; expected FULL or HDRS", cut(e.Ret, 80))
+	}
+	if len(e.EnvID) > maxEnvID {
+		return fmt.Errorf("ENVID of %d bytes; at most %d are taken", len(e.EnvID), maxEnvID)
+	}
+	for i := range e.Recipients {
+		r := &e.Recipients[i]
+		if len(r.ORcpt) > maxORcpt {
+			return fmt.Errorf("ORCPT of %d bytes; at most %d are taken", len(r.ORcpt), maxORcpt)
+		}
+		if r.Notify&^allNotify != 0 || r.State > Reported {
+			return fmt.Errorf("recipient %d: notify %d, state %d", i, r.Notify, r.State)
+		}
+	}
+	return nil
+}
+
+func (e *Envelope) flags() byte {
+	var flags byte
+	if e.EightBit {
+		flags |= flagEightBit
+	}
+	if e.UTF8 {
+		flags |= flagUTF8
+	}
+	if e.Ret != "" || e.EnvID != "" {
+		flags |= flagReports
+	}
+	for i := range e.Recipients {
+		if e.Recipients[i].Notify != 0 || e.Recipients[i].ORcpt != "" {
+			return flags | flagNotify
+		}
+	}
+	return flags
+}
+
 // appendEnvelope writes what of an envelope never changes.
 func appendEnvelope(p []byte, e *Envelope) []byte {
 	p = binary.AppendVarint(p, nanos(e.Arrived))
-	var flags byte
-	if e.EightBit {
-		flags |= 1
-	}
-	if e.UTF8 {
-		flags |= 2
-	}
+	flags := e.flags()
 	p = append(p, flags)
 	addr, _ := e.Client.Addr.MarshalBinary() // has no error to give
 	for _, s := range []string{e.Sender, string(addr), e.Client.Name, e.Client.Helo, e.Client.Auth} {
 		p = appendText(p, s)
 	}
 	p = binary.AppendUvarint(p, uint64(len(e.Recipients)))
-	for _, r := range e.Recipients {
-		p = appendText(p, r.Address)
+	for i := range e.Recipients {
+		p = appendText(p, e.Recipients[i].Address)
+		if flags&flagNotify != 0 {
+			p = appendNotify(p, &e.Recipients[i])
+		}
+	}
+	if flags&flagReports != 0 {
+		p = append(p, byte(max(0, slices.Index(rets[:], e.Ret))))
+		p = appendText(p, e.EnvID)
 	}
 	return p
+}
+
+func appendNotify(p []byte, r *Recipient) []byte {
+	if r.ORcpt == "" {
+		return append(p, byte(r.Notify))
+	}
+	return appendText(append(p, byte(r.Notify)|hasORcpt), r.ORcpt)
 }
 
 func appendState(p []byte, s *state) []byte {
@@ -80,124 +159,44 @@ func appendState(p []byte, s *state) []byte {
 	p = binary.AppendVarint(p, s.nextTry)
 	p = appendText(p, cut(s.hold, maxHold))
 	p = binary.AppendUvarint(p, uint64(len(s.recipients)))
-	for _, r := range s.recipients {
-		p = append(p, byte(r.state))
-		p = appendText(p, cut(r.reply, maxReply))
+	for i := range s.recipients {
+		p = appendOutcome(p, &s.recipients[i])
+	}
+	var flags byte
+	if s.warned {
+		flags |= flagWarned
+	}
+	if s.since != 0 {
+		flags |= flagSince
+	}
+	if flags != 0 {
+		p = append(p, flags)
+	}
+	if s.since != 0 {
+		p = binary.AppendVarint(p, s.since)
 	}
 	return p
 }
 
+func appendOutcome(p []byte, o *outcome) []byte {
+	if o.status == "" {
+		return appendText(append(p, byte(o.state)), cut(o.reply, maxReply))
+	}
+	p = appendText(append(p, byte(o.state)|hasStatus), cut(o.reply, maxReply))
+	return appendText(p, cut(o.status, maxStatus))
+}
+
 // stateOf is a new message's.
 func stateOf(e *Envelope) state {
-	s := state{hold: e.Hold, recipients: make([]outcome, len(e.Recipients))}
-	for i, r := range e.Recipients {
-		s.recipients[i] = outcome{r.State, r.Reply}
+	s := state{hold: e.Hold, warned: e.Warned, recipients: make([]outcome, len(e.Recipients))}
+	if !e.Since.Equal(e.Arrived) {
+		s.since = nanos(e.Since)
 	}
-	return s
-}
-
-// decoder reads what the functions above wrote. After an error everything is zero.
-type decoder struct {
-	p   []byte
-	err error
-}
-
-func (d *decoder) fail(err error) {
-	if d.err == nil {
-		d.err = err
-	}
-	d.p = nil
-}
-
-func (d *decoder) uvarint(most uint64) uint64 {
-	v, n := binary.Uvarint(d.p)
-	if n <= 0 || v > most {
-		d.fail(errShort)
-		return 0
-	}
-	d.p = d.p[n:]
-	return v
-}
-
-func (d *decoder) varint() int64 {
-	v, n := binary.Varint(d.p)
-	if n <= 0 {
-		d.fail(errShort)
-		return 0
-	}
-	d.p = d.p[n:]
-	return v
-}
-
-func (d *decoder) byte() byte {
-	if len(d.p) == 0 {
-		d.fail(errShort)
-		return 0
-	}
-	b := d.p[0]
-	d.p = d.p[1:]
-	return b
-}
-
-func (d *decoder) text() string {
-	n := d.uvarint(maxHead)
-	if n > uint64(len(d.p)) {
-		d.fail(errShort)
-		return ""
-	}
-	s := string(d.p[:n])
-	d.p = d.p[n:]
-	return s
-}
-
-func (d *decoder) envelope() Envelope {
-	e := Envelope{Arrived: fromNanos(d.varint())}
-	flags := d.byte()
-	e.EightBit, e.UTF8 = flags&1 != 0, flags&2 != 0
-	e.Sender = d.text()
-	if addr := d.text(); addr != "" {
-		if err := e.Client.Addr.UnmarshalBinary([]byte(addr)); err != nil {
-			d.fail(err)
-		}
-	}
-	e.Client.Name, e.Client.Helo, e.Client.Auth = d.text(), d.text(), d.text()
-	n := d.uvarint(min(maxRecipients, uint64(len(d.p))))
-	e.Recipients = make([]Recipient, n)
 	for i := range e.Recipients {
-		e.Recipients[i].Address = d.text()
-	}
-	return e
-}
-
-func (d *decoder) state() state {
-	s := state{version: uint32(d.uvarint(math.MaxUint32)), attempts: uint32(d.uvarint(math.MaxUint32)), nextTry: d.varint(), hold: d.text()}
-	n := d.uvarint(min(maxRecipients, uint64(len(d.p))))
-	s.recipients = make([]outcome, n)
-	for i := range s.recipients {
-		s.recipients[i] = outcome{State(d.byte()), d.text()}
-	}
-	if d.err == nil && len(d.p) > 0 {
-		d.fail(fmt.Errorf("%d bytes behind the envelope", len(d.p)))
+		r := &e.Recipients[i]
+		s.recipients[i] = outcome{r.State, r.Reply, r.Status}
 	}
 	return s
-}
-
-// decodeMessage reads the head of a message record.
-func decodeMessage(head []byte) (Envelope, state, error) {
-	d := decoder{p: head}
-	e := d.envelope()
-	s := d.state()
-	if d.err == nil && len(s.recipients) != len(e.Recipients) {
-		d.fail(fmt.Errorf("%d recipients, but states of %d", len(e.Recipients), len(s.recipients)))
-	}
-	return e, s, d.err
-}
-
-// decodeState reads the head of a state record.
-func decodeState(head []byte) (state, error) {
-	d := decoder{p: head}
-	s := d.state()
-	return s, d.err
 }
 
 // with is the envelope as the state says.
@@ -205,9 +204,13 @@ func (e Envelope) with(s *state) (Envelope, error) {
 	if len(s.recipients) != len(e.Recipients) {
 		return Envelope{}, fmt.Errorf("%d recipients, but states of %d", len(e.Recipients), len(s.recipients))
 	}
-	e.Hold = s.hold
-	for i, r := range s.recipients {
-		e.Recipients[i].State, e.Recipients[i].Reply = r.state, r.reply
+	e.Hold, e.Warned, e.Since = s.hold, s.warned, e.Arrived
+	if s.since != 0 {
+		e.Since = fromNanos(s.since)
+	}
+	for i := range s.recipients {
+		o, r := &s.recipients[i], &e.Recipients[i]
+		r.State, r.Reply, r.Status = o.state, o.reply, o.status
 	}
 	return e, nil
 }
@@ -218,7 +221,10 @@ func (s *state) add(u Update) error {
 		if c.Index < 0 || c.Index >= len(s.recipients) {
 			return fmt.Errorf("no recipient %d of %d", c.Index, len(s.recipients))
 		}
-		s.recipients[c.Index] = outcome{c.State, cut(c.Reply, maxReply)}
+		if c.State > Reported {
+			return fmt.Errorf("no state %d", c.State)
+		}
+		s.recipients[c.Index] = outcome{c.State, cut(c.Reply, maxReply), cut(c.Status, maxStatus)}
 	}
 	if u.Attempts != nil {
 		s.attempts = uint32(max(0, min(int64(*u.Attempts), math.MaxUint32)))
@@ -228,6 +234,12 @@ func (s *state) add(u Update) error {
 	}
 	if u.Hold != nil {
 		s.hold = cut(*u.Hold, maxHold)
+	}
+	if u.Warned != nil {
+		s.warned = *u.Warned
+	}
+	if u.Since != nil {
+		s.since = nanos(*u.Since)
 	}
 	s.version++
 	return nil

@@ -85,8 +85,8 @@ type Update struct {
 	Attempts   *int       // how often it was tried
 	NextTry    *time.Time // when it is due; the zero time: at once
 	Hold       *string    // "" releases it
-	Warned     *bool
-	Since      *time.Time
+	Warned     *bool      // see Envelope
+	Since      *time.Time // see Envelope; the zero time: Arrived
 }
 
 // Change is a recipient's new state.
@@ -94,5 +94,5 @@ type Change struct {
 	Index  int // in Envelope.Recipients
 	State  State
 	Reply  string // the next hop's answer, at most 512 bytes of it are kept
-	Status string
+	Status string // the enhanced status code that goes with it, at most 16 bytes
 }

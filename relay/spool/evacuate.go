@@ -23,9 +23,11 @@ func (s *Spool) evacuate(g *segment) error {
 		some = append(some, m)
 	}
 	if len(some) == 0 {
-		for m := s.own.first; m != nil; m = m.next {
-			if m.latestSize > 0 && m.latest.segment == g {
-				some = append(some, m)
+		for i := range s.own {
+			for m := s.own[i].first; m != nil; m = m.next {
+				if m.latestSegment == g {
+					some = append(some, m)
+				}
 			}
 		}
 	}
@@ -88,11 +90,8 @@ func (s *Spool) loseOwn(m *Message, cause error) error {
 func (s *Spool) forget(m *Message) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !m.gone {
-		m.gone, m.pend = true, nil
-		s.count(m, -1)
-		m.home().remove(m)
-		m.setLatest(place{}, 0)
+	if !m.is(gone) {
+		s.takeOut(m)
 	}
 }
 
@@ -105,12 +104,15 @@ func (s *Spool) copyOut(m *Message) (moved, error) {
 	r := &reader{v: v}
 	defer r.Close()
 	e, st, err := v.envelope()
+	if err == nil {
+		err = r.begin()
+	}
 	if err != nil {
 		return moved{}, err
 	}
 	record := make([]byte, headerSize, 1024)
 	record = appendState(appendEnvelope(record, &e), &st)
-	h := header{kind: kindMessage, id: m.id, head: uint32(len(record) - headerSize), headCRC: checksum(record[headerSize:]), body: m.size, bodyCRC: m.bodyCRC}
+	h := header{kind: kindMessage, id: m.id, head: uint32(len(record) - headerSize), headCRC: checksum(record[headerSize:]), body: m.size, bodyCRC: r.want}
 	h.put(record, s.mark)
 	if err := s.d.unlink(tmpName(m.id)); err != nil {
 		return moved{}, err
@@ -187,14 +189,15 @@ func (s *Spool) settleMoved(all []moved) error {
 	defer s.mu.Unlock()
 	for _, mv := range all {
 		m := mv.m
-		if m.gone {
+		if m.is(gone) {
 			continue
 		}
 		m.home().remove(m)
-		m.at, m.head, m.spoilt = place{}, mv.head, false
-		s.own.push(m)
+		m.setAt(place{})
+		m.head, m.spoilt = mv.head, false
+		m.home().push(m)
 		if m.version == mv.version {
-			m.setLatest(place{}, 0)
+			m.setLatest(place{})
 		}
 	}
 	return nil
@@ -203,7 +206,7 @@ func (s *Spool) settleMoved(all []moved) error {
 // giveName has the new file take the name of the message's own. Who reads the message by
 // that name must know at once that its head is another one.
 func (s *Spool) giveName(mv moved) error {
-	if mv.m.at.segment != nil {
+	if mv.m.atSegment != nil {
 		return s.d.rename(tmpName(mv.m.id), mailName(mv.m.id))
 	}
 	s.mu.Lock()
@@ -220,8 +223,8 @@ func (s *Spool) giveName(mv moved) error {
 func (m *Message) markCopied() bool {
 	m.s.mu.Lock()
 	defer m.s.mu.Unlock()
-	m.copied = !m.gone
-	return m.copied
+	m.set(copied, !m.is(gone))
+	return m.is(copied)
 }
 
 // appendStates writes the states of messages that have files of their own into those.
@@ -276,8 +279,8 @@ func (s *Spool) appendState(g *segment, m *Message) error {
 	s.syncs.Add(1)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !m.gone && m.latest.segment == g && m.version == st.version {
-		m.setLatest(place{nil, at}, uint32(len(record)))
+	if !m.is(gone) && m.latestSegment == g && m.version == st.version {
+		m.setLatest(place{nil, at})
 	}
 	return nil
 }

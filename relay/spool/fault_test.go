@@ -222,7 +222,7 @@ func TestFailedSyncIsTold(t *testing.T) {
 		t.Errorf("commit: %v", err)
 	}
 	third := mustPut(t, s, envelope(3), text(100))
-	if first.at.segment == third.at.segment {
+	if first.atSegment == third.atSegment {
 		t.Error("the segment was written to after its sync had failed")
 	}
 	copied := t.TempDir()

@@ -42,8 +42,21 @@ func reopen(t testing.TB, s *Spool, dir string, o Options) *Spool {
 	return open(t, dir, o)
 }
 
-// envelope is one that has everything.
+// envelope is one that has everything; some of them what RFC 3461 has to be told.
 func envelope(n int) Envelope {
+	e := plainEnvelope(n)
+	if n%2 == 1 {
+		e.Ret, e.EnvID = rets[n%3], fmt.Sprintf("id+2B%d", n)
+		e.Recipients[0].Notify, e.Recipients[0].ORcpt = NotifySuccess|NotifyDelay, "rfc822;a+20b@example.net"
+	}
+	if n%4 == 0 {
+		e.Recipients[1].Notify = NotifyNever
+	}
+	return e
+}
+
+// plainEnvelope is one as format 1 of the spool had it.
+func plainEnvelope(n int) Envelope {
 	return Envelope{
 		Arrived: time.Unix(1_700_000_000+int64(n), 5), Sender: fmt.Sprintf("s%d@example.com", n), EightBit: n%2 == 0, UTF8: n%3 == 0,
 		Recipients: []Recipient{{Address: `"a b"@example.net`}, {Address: fmt.Sprintf("r%d@example.net", n)}},
@@ -101,6 +114,9 @@ func check(t testing.TB, m *Message, e Envelope, body []byte) {
 		t.Fatal(err)
 	}
 	e.ID = m.ID()
+	if e.Since.IsZero() {
+		e.Since = e.Arrived
+	}
 	if d := cmp.Diff(e, got, cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); d != "" {
 		t.Errorf("%s: envelope (-want +got):\n%s", m.ID(), d)
 	}

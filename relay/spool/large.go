@@ -20,7 +20,9 @@ type largeFile struct {
 func tmpName(id uint64) string { return tmpDir + "/" + idText(id) }
 
 // mailFolder is the same for neighbours, so that they share its sync.
-func mailFolder(id uint64) string { return fmt.Sprintf("%s/%02x", mailDir, byte(id>>10)) }
+func mailFolder(id uint64) string { return fmt.Sprintf("%s/%02x", mailDir, folderOf(id)) }
+
+func folderOf(id uint64) byte { return byte(id >> 10) }
 
 func mailName(id uint64) string { return mailFolder(id) + "/" + idText(id) }
 
@@ -162,7 +164,7 @@ func (s *Spool) file(all []*Writer) {
 				s.unfile(w.m)
 			} else {
 				s.mu.Lock()
-				s.own.push(w.m)
+				w.m.home().push(w.m)
 				s.count(w.m, 1)
 				s.mu.Unlock()
 				s.commits.Add(1)
@@ -180,7 +182,7 @@ func (s *Spool) file(all []*Writer) {
 // the message is no more.
 func (s *Spool) unfile(m *Message) {
 	s.mu.Lock()
-	m.gone = true
+	m.set(gone, true)
 	s.done = append(s.done, m.id)
 	s.unlinks = append(s.unlinks, m.id)
 	s.mu.Unlock()

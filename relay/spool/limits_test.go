@@ -22,7 +22,7 @@ func TestManyRecipients(t *testing.T) {
 	var u Update
 	for i := range s.o.mostRecipients() {
 		e.Recipients = append(e.Recipients, Recipient{Address: fmt.Sprintf("recipient%d@%0150d.example.net", i, i)})
-		u.Recipients = append(u.Recipients, Change{Index: i, Reply: strings.Repeat("x", maxReply)})
+		u.Recipients = append(u.Recipients, Change{Index: i, Reply: strings.Repeat("x", maxReply), Status: strings.Repeat("5", maxStatus)})
 	}
 	m := mustPut(t, s, e, text(100))
 	if _, err := m.s.Create(Envelope{Recipients: append(e.Recipients, e.Recipients[0])}); err == nil {
@@ -32,7 +32,7 @@ func TestManyRecipients(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i := range e.Recipients {
-		e.Recipients[i].Reply = u.Recipients[i].Reply
+		e.Recipients[i].Reply, e.Recipients[i].Status = u.Recipients[i].Reply, u.Recipients[i].Status
 	}
 	written := func(s *Spool) {
 		t.Helper()
@@ -52,14 +52,14 @@ func TestManyRecipients(t *testing.T) {
 	until(t, "the state to be written", func() bool {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		return m.pend == nil
+		return s.pending[m] == nil
 	})
 	written(s)
 	s = reopen(t, s, dir, o)
 	written(s)
 
 	m = s.Messages()[0]
-	if err := s.appendStates(m.latest.segment, []*Message{m}); err != nil {
+	if err := s.appendStates(m.latestSegment, []*Message{m}); err != nil {
 		t.Fatal(err)
 	}
 	written(s)
@@ -79,7 +79,7 @@ func TestManyRecipients(t *testing.T) {
 }
 
 // TestRecipientsOfTheConfiguration: as many as relay.max_recipients can be, each with the
-// longest address that is taken (smtp.MaxPath).
+// longest address that is taken (smtp.MaxPath), and the longest ORCPT.
 func TestRecipientsOfTheConfiguration(t *testing.T) {
 	dir := paperDir(t)
 	s := open(t, dir, Options{Log: slog.New(slog.DiscardHandler)})
@@ -87,6 +87,7 @@ func TestRecipientsOfTheConfiguration(t *testing.T) {
 	e.Recipients = make([]Recipient, 10_000)
 	for i := range e.Recipients {
 		e.Recipients[i].Address = fmt.Sprintf("%0255d", i)
+		e.Recipients[i].Notify, e.Recipients[i].ORcpt = NotifyNever, fmt.Sprintf("rfc822;%0493d", i)
 	}
 	check(t, mustPut(t, s, e, text(100)), e, text(100))
 }
@@ -168,7 +169,7 @@ func TestReadAgain(t *testing.T) {
 		if _, err := readN(r, first); err != nil {
 			t.Fatal(err)
 		}
-		spoil(t, dir+"/"+mailName(m.id), 200, []byte("damage"))
+		spoil(t, dir+"/"+mailName(m.id), 2000, []byte("damage"))
 		if _, err := r.Seek(0, 0); err != nil {
 			t.Fatal(err)
 		}

@@ -3,6 +3,7 @@ package spool
 import (
 	"errors"
 	"fmt"
+	"math"
 	"time"
 )
 
@@ -20,22 +21,37 @@ type Message struct {
 	id      uint64
 	arrived int64 // Unix nanoseconds
 	size    int64
-	bodyCRC uint32
 
 	// The rest is under Spool.mu.
-	version, attempts uint32
-	nextTry           int64
-	head              uint32 // length of the record's head
-	at                place  // of the record
-	latest            place  // of the newest state, if latestSize is not 0
-	latestSize        uint32 // of that record
-	held, gone        bool
-	queued            bool // in Spool.states
-	copied            bool // there may be a file of its own, though at is in a segment
-	pend              *pending
-	next, prev        *Message // in a list
+	nextTry                  int64
+	atSegment, latestSegment *segment
+	next, prev               *Message // in a list
+	atOffset, latestOffset   uint32   // see at and latest
+	head                     uint32   // length of the record's head
+	version                  uint32
+	since                    uint32 // in sinceUnits after arrived
+	attempts                 uint16
+	traits                   traits
 
 	spoilt bool // the keeper's: a write to the message's own file has failed
+}
+
+// traits of a message.
+type traits uint8
+
+const (
+	held traits = 1 << iota
+	gone
+	copied // there may be a file of its own, though at is in a segment
+)
+
+func (m *Message) is(t traits) bool { return m.traits&t != 0 }
+
+func (m *Message) set(t traits, on bool) {
+	m.traits &^= t
+	if on {
+		m.traits |= t
+	}
 }
 
 // place is where a record begins; without a segment it is in the message's own file.
@@ -48,13 +64,42 @@ type place struct {
 type pending struct {
 	version uint32
 	head    []byte
+	queued  bool // the message is in Spool.states
+}
+
+// brief is what of a state is kept in memory.
+type brief struct {
+	version  uint32
+	attempts uint32
+	nextTry  int64
+	since    int64
+	held     bool
+}
+
+func (s *state) brief() brief {
+	return brief{s.version, s.attempts, s.nextTry, s.since, s.hold != ""}
+}
+
+// sinceUnit is how exact Message.Since is: so it takes little room, and goes on for 13 years.
+const sinceUnit = 100 * time.Millisecond
+
+func (m *Message) setState(b brief) {
+	m.version, m.nextTry = b.version, b.nextTry
+	m.attempts = uint16(min(b.attempts, math.MaxUint16))
+	m.since = 0
+	if b.since > m.arrived {
+		units := (uint64(b.since-m.arrived) + uint64(sinceUnit) - 1) / uint64(sinceUnit)
+		m.since = uint32(min(units, math.MaxUint32))
+	}
+	m.set(held, b.held)
 }
 
 // list of messages.
 type list struct {
-	first *Message
-	n     int
-	bytes int64 // of their records, about
+	first       *Message
+	n           int
+	bytes       int64  // of their records, about
+	least, most uint64 // no id that was ever in it is outside
 }
 
 func (l *list) push(m *Message) {
@@ -63,6 +108,10 @@ func (l *list) push(m *Message) {
 		l.first.prev = m
 	}
 	l.first = m
+	if l.most == 0 || m.id < l.least {
+		l.least = m.id
+	}
+	l.most = max(l.most, m.id)
 	l.n++
 	l.bytes += m.recordSize()
 }
@@ -81,32 +130,64 @@ func (l *list) remove(m *Message) {
 	l.bytes -= m.recordSize()
 }
 
+// find gives the message of that id; nil if there is none.
+func (l *list) find(id uint64) *Message {
+	if id < l.least || id > l.most {
+		return nil
+	}
+	m := l.first
+	for m != nil && m.id != id {
+		m = m.next
+	}
+	return m
+}
+
 func (m *Message) recordSize() int64 { return headerSize + int64(m.head) + m.size }
+
+// ownList is that of the messages in files of their own, one for each folder.
+func (s *Spool) ownList(id uint64) *list { return &s.own[folderOf(id)] }
 
 // home is the list that the message is in.
 func (m *Message) home() *list {
-	if m.at.segment != nil {
-		return &m.at.segment.live
+	if m.atSegment != nil {
+		return &m.atSegment.live
 	}
-	return &m.s.own
+	return m.s.ownList(m.id)
 }
 
-// setLatest says where the newest state is; size 0: in the message's own record.
-func (m *Message) setLatest(p place, size uint32) {
-	if m.latestSize > 0 && m.latest.segment != nil {
-		m.latest.segment.states--
+// at is the place of the record.
+func (m *Message) at() place { return place{m.atSegment, int64(m.atOffset)} }
+
+// setAt says where the record is: in a segment, or at the beginning of the message's own
+// file, which is the zero place.
+func (m *Message) setAt(p place) { m.atSegment, m.atOffset = p.segment, uint32(p.off) }
+
+// latest is the place of the newest state; the zero one: in the message's own record. In
+// its own file a state begins with a page.
+func (m *Message) latest() place {
+	if m.latestSegment == nil {
+		return place{nil, int64(m.latestOffset) * page}
 	}
-	m.latest, m.latestSize = p, size
-	if size > 0 && p.segment != nil {
+	return place{m.latestSegment, int64(m.latestOffset)}
+}
+
+func (m *Message) setLatest(p place) {
+	if m.latestSegment != nil {
+		m.latestSegment.states--
+	}
+	if p.segment == nil {
+		p.off /= page
+	} else {
 		p.segment.states++
 	}
+	m.latestSegment, m.latestOffset = p.segment, uint32(p.off)
 }
 
 // count adds n messages like m to the totals.
 func (s *Spool) count(m *Message, n int) {
 	s.total.Messages += n
 	s.total.Bytes += int64(n) * m.size
-	if m.held {
+	if m.is(held) {
 		s.total.Held += n
 	}
 }
@@ -120,15 +201,23 @@ func (m *Message) Size() int64 { return m.size }
 // Arrived is when it came.
 func (m *Message) Arrived() time.Time { return fromNanos(m.arrived) }
 
+// Since is when its lifetime begins: see Envelope.Since, but only to a tenth of a second,
+// rounded up.
+func (m *Message) Since() time.Time {
+	m.s.mu.Lock()
+	defer m.s.mu.Unlock()
+	return fromNanos(m.arrived).Add(time.Duration(m.since) * sinceUnit)
+}
+
 // Held reports whether there is a reason not to deliver it: Envelope.Hold, or an envelope
 // that was found to be damaged.
 func (m *Message) Held() bool {
 	m.s.mu.Lock()
 	defer m.s.mu.Unlock()
-	return m.held
+	return m.is(held)
 }
 
-// Attempts is how often it was tried.
+// Attempts is how often it was tried, 65,535 at most.
 func (m *Message) Attempts() int {
 	m.s.mu.Lock()
 	defer m.s.mu.Unlock()
@@ -172,18 +261,19 @@ func (m *Message) Update(u Update) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
-	case m.gone:
+	case m.is(gone):
 		return ErrRemoved
 	case s.closed:
 		return ErrClosed
 	}
 	s.count(m, -1)
-	m.version, m.attempts, m.nextTry, m.held, m.pend = st.version, st.attempts, st.nextTry, st.hold != "", p
+	m.setState(st.brief())
 	s.count(m, 1)
-	if !m.queued {
-		m.queued = true
+	if old := s.pending[m]; old == nil || !old.queued {
 		s.states = append(s.states, m)
 	}
+	p.queued = true
+	s.pending[m] = p
 	if len(s.states)+len(s.done) == 1 {
 		signal(s.wake)
 	}
@@ -198,7 +288,7 @@ func (m *Message) Remove() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
-	case m.gone:
+	case m.is(gone):
 		return nil
 	case s.closed:
 		return ErrClosed
@@ -211,17 +301,14 @@ func (m *Message) Remove() error {
 func (s *Spool) drop(m *Message) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !m.gone {
+	if !m.is(gone) {
 		s.remove(m)
 	}
 }
 
 func (s *Spool) remove(m *Message) {
-	m.gone, m.pend = true, nil
-	s.count(m, -1)
-	m.home().remove(m)
-	m.setLatest(place{}, 0)
-	if g := m.at.segment; g == nil || m.copied {
+	s.takeOut(m)
+	if g := m.atSegment; g == nil || m.is(copied) {
 		s.unlinks = append(s.unlinks, m.id)
 		s.wakeKeeper()
 	} else if g.live.n == 0 && g != s.current {
@@ -231,4 +318,13 @@ func (s *Spool) remove(m *Message) {
 	if len(s.states)+len(s.done) == 1 {
 		signal(s.wake)
 	}
+}
+
+// takeOut takes a message out of the queue.
+func (s *Spool) takeOut(m *Message) {
+	m.set(gone, true)
+	delete(s.pending, m)
+	s.count(m, -1)
+	m.home().remove(m)
+	m.setLatest(place{})
 }

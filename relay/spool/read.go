@@ -12,7 +12,7 @@ type view struct {
 	m          *Message
 	at, latest place
 	head       uint32
-	latestSize uint32
+	stated     bool // there is a state apart from the record, at latest
 	pend       *pending
 	own        file
 }
@@ -31,16 +31,17 @@ func (m *Message) view() (*view, error) {
 func (m *Message) look() (*view, error) {
 	s := m.s
 	s.mu.Lock()
-	if m.gone || s.closed {
-		gone := m.gone
+	if m.is(gone) || s.closed {
+		removed := m.is(gone)
 		s.mu.Unlock()
-		if gone {
+		if removed {
 			return nil, ErrRemoved
 		}
 		return nil, ErrClosed
 	}
-	v := &view{s: s, m: m, at: m.at, head: m.head, latest: m.latest, latestSize: m.latestSize, pend: m.pend}
-	if v.latestSize == 0 {
+	v := &view{s: s, m: m, at: m.at(), head: m.head, latest: m.latest(), pend: s.pending[m]}
+	v.stated = v.latest != place{}
+	if !v.stated {
 		v.latest = v.at
 	}
 	for _, g := range []*segment{v.at.segment, v.latest.segment} {
@@ -65,7 +66,7 @@ func (m *Message) look() (*view, error) {
 func (m *Message) removed() bool {
 	m.s.mu.Lock()
 	defer m.s.mu.Unlock()
-	return m.gone
+	return m.is(gone)
 }
 
 func (v *view) close() {
@@ -87,23 +88,39 @@ func (v *view) file(p place) (file, uint64) {
 	return v.own, 0
 }
 
-// record reads header and head of the record at p.
-func (v *view) record(p place, size uint32, k kind) ([]byte, error) {
-	buf := make([]byte, size)
+// header reads that of the record at p.
+func (v *view) header(p place, k kind) (header, error) {
+	buf := make([]byte, headerSize)
 	f, number := v.file(p)
 	if err := f.readAt(buf, p.off); err != nil {
-		return nil, err
+		return header{}, err
 	}
 	h, ok := parseHeader(buf, v.s.mark, number, p.off)
-	head := buf[headerSize:]
-	if !ok || h.kind != k || h.id != v.m.id || int(h.head) != len(head) || checksum(head) != h.headCRC {
-		return nil, fmt.Errorf("%w: record at byte %d of segment %d", ErrDamaged, p.off, number)
+	if !ok || h.kind != k || h.id != v.m.id || k == kindMessage && h.head != v.head {
+		return header{}, fmt.Errorf("%w: record at byte %d of segment %d", ErrDamaged, p.off, number)
+	}
+	return h, nil
+}
+
+// record reads the head of the record at p.
+func (v *view) record(p place, k kind) ([]byte, error) {
+	h, err := v.header(p, k)
+	if err != nil {
+		return nil, err
+	}
+	head := make([]byte, h.head)
+	f, number := v.file(p)
+	if err := f.readAt(head, p.off+headerSize); err != nil {
+		return nil, err
+	}
+	if checksum(head) != h.headCRC {
+		return nil, fmt.Errorf("%w: head of the record at byte %d of segment %d", ErrDamaged, p.off, number)
 	}
 	return head, nil
 }
 
 func (v *view) envelope() (Envelope, state, error) {
-	head, err := v.record(v.at, headerSize+v.head, kindMessage)
+	head, err := v.record(v.at, kindMessage)
 	if err != nil {
 		return Envelope{}, state{}, err
 	}
@@ -114,8 +131,8 @@ func (v *view) envelope() (Envelope, state, error) {
 	head = nil
 	if v.pend != nil {
 		head = v.pend.head
-	} else if v.latestSize > 0 {
-		if head, err = v.record(v.latest, v.latestSize, kindState); err != nil {
+	} else if v.stated {
+		if head, err = v.record(v.latest, kindState); err != nil {
 			return Envelope{}, state{}, err
 		}
 	}
@@ -151,9 +168,9 @@ func (m *Message) read() (Envelope, state, error) {
 func (m *Message) spoil() {
 	m.s.mu.Lock()
 	defer m.s.mu.Unlock()
-	if !m.gone && !m.held {
+	if !m.is(gone | held) {
 		m.s.count(m, -1)
-		m.held = true
+		m.set(held, true)
 		m.s.count(m, 1)
 	}
 }
@@ -162,7 +179,8 @@ func (m *Message) spoil() {
 func (v *view) stale() bool {
 	v.s.mu.Lock()
 	defer v.s.mu.Unlock()
-	return v.at != v.m.at || v.head != v.m.head || v.latestSize != v.m.latestSize || v.latestSize > 0 && v.latest != v.m.latest
+	latest := v.m.latest()
+	return v.at != v.m.at() || v.head != v.m.head || v.stated != (latest != place{}) || v.stated && v.latest != latest
 }
 
 // moved reports whether the message's file is not the one that the places are of.
@@ -180,7 +198,12 @@ func (m *Message) Open() (io.ReadSeekCloser, error) {
 	if err != nil {
 		return nil, fmt.Errorf("spool: %s: %w", m.ID(), err)
 	}
-	return &reader{v: v}, nil
+	r := &reader{v: v}
+	if err := r.begin(); err != nil {
+		v.close()
+		return nil, fmt.Errorf("spool: %s: %w", m.ID(), err)
+	}
+	return r, nil
 }
 
 type reader struct {
@@ -188,6 +211,14 @@ type reader struct {
 	pos    int64
 	summed int64 // how much of the beginning is in sum
 	sum    uint32
+	want   uint32 // the sum of all
+}
+
+// begin reads what the sum must be.
+func (r *reader) begin() error {
+	h, err := r.v.header(r.v.at, kindMessage)
+	r.want = h.bodyCRC
+	return err
 }
 
 func (r *reader) Read(p []byte) (int, error) {
@@ -206,7 +237,7 @@ func (r *reader) Read(p []byte) (int, error) {
 	if r.summed == r.pos {
 		r.sum = update(r.sum, p)
 		r.summed += int64(len(p))
-		if r.summed == m.size && r.sum != m.bodyCRC {
+		if r.summed == m.size && r.sum != r.want {
 			return 0, fmt.Errorf("spool: %s: %w", m.ID(), ErrDamaged)
 		}
 	}

@@ -126,8 +126,8 @@ func TestDamagedMessageIsNotMovedOn(t *testing.T) {
 	s, log := logged(t, dir, small())
 	m := mustPut(t, s, envelope(1), text(5000))
 	good := mustPut(t, s, envelope(2), text(5000))
-	name := segmentName(m.at.segment.number)
-	spoil(t, filepath.Join(dir, name), m.at.off+1000, []byte("damage"))
+	name := segmentName(m.atSegment.number)
+	spoil(t, filepath.Join(dir, name), m.at().off+1000, []byte("damage"))
 	for i := range 60 {
 		if err := mustPut(t, s, envelope(i), text(5000)).Remove(); err != nil {
 			t.Fatal(err)
@@ -162,10 +162,10 @@ func TestDamagedFileIsNotInTheWay(t *testing.T) {
 	until(t, "the states to be written", func() bool {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		return m.latestSize > 0 && good.latestSize > 0
+		return m.latest() != place{} && good.latest() != place{}
 	})
 	s.mu.Lock()
-	name := segmentName(m.latest.segment.number)
+	name := segmentName(m.latestSegment.number)
 	s.mu.Unlock()
 	spoil(t, filepath.Join(dir, mailName(m.id)), headerSize+3, []byte("damage"))
 	for i := range 60 {

@@ -61,6 +61,7 @@ type header struct {
 	headCRC, bodyCRC uint32
 	id               uint64
 	at               uint32
+	off              int64 // where it was found; at is its low half
 }
 
 // size of the whole record.

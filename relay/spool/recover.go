@@ -8,19 +8,14 @@ import (
 
 // found is what a record of the log says.
 type found struct {
-	kind     kind
-	id       uint64
-	at       int64
-	size     int64 // of the record
-	head     uint32
-	body     int64
-	bodyCRC  uint32
-	arrived  int64
-	version  uint32
-	attempts uint32
-	nextTry  int64
-	held     bool
-	done     []uint64
+	kind    kind
+	id      uint64
+	at      int64
+	head    uint32
+	body    int64
+	arrived int64
+	state   brief
+	done    []uint64
 }
 
 // scanned is a segment as it was found.
@@ -197,7 +192,7 @@ func readAll(f file, size int64) ([]byte, error) {
 
 // note remembers a record. A head that cannot be decoded is damage.
 func (r *recovery) note(g *scanned, h *header, head []byte) {
-	n := found{kind: h.kind, id: h.id, at: int64(h.at), size: h.size(), head: h.head, body: h.body, bodyCRC: h.bodyCRC}
+	n := found{kind: h.kind, id: h.id, at: int64(h.at), head: h.head, body: h.body}
 	var st state
 	var err error
 	switch h.kind {
@@ -220,7 +215,7 @@ func (r *recovery) note(g *scanned, h *header, head []byte) {
 		r.s.o.Log.Error("spool: an envelope is damaged", "segment", segmentName(g.number), "offset", h.at, "id", idText(h.id), "error", err)
 		return
 	}
-	n.version, n.attempts, n.nextTry, n.held = st.version, st.attempts, st.nextTry, st.hold != ""
+	n.state = st.brief()
 	g.records = append(g.records, n)
 }
 
@@ -266,7 +261,7 @@ func (r *recovery) apply(g *scanned) {
 			r.message(g.segment, n)
 		case kindState:
 			if m := r.messages[n.id]; m != nil {
-				m.take(n, place{g.segment, n.at})
+				m.take(n.state, place{g.segment, n.at})
 			} else {
 				r.state(n, place{g.segment, n.at})
 			}
@@ -282,25 +277,24 @@ func (r *recovery) message(g *segment, n *found) {
 	if r.done[n.id] || r.messages[n.id] != nil {
 		return
 	}
-	m := &Message{
-		s: r.s, id: n.id, arrived: n.arrived, size: n.body, bodyCRC: n.bodyCRC, head: n.head,
-		version: n.version, attempts: n.attempts, nextTry: n.nextTry, held: n.held, at: place{g, n.at},
-	}
+	m := &Message{s: r.s, id: n.id, arrived: n.arrived, size: n.body, head: n.head}
+	m.setAt(place{g, n.at})
+	m.setState(n.state)
 	g.live.push(m)
 	r.messages[n.id] = m
 }
 
 // take notes a newer state.
-func (m *Message) take(n *found, p place) {
-	if n.version <= m.version {
+func (m *Message) take(b brief, p place) {
+	if b.version <= m.version {
 		return
 	}
-	m.version, m.attempts, m.nextTry, m.held = n.version, n.attempts, n.nextTry, n.held
-	m.setLatest(p, headerSize+n.head)
+	m.setState(b)
+	m.setLatest(p)
 }
 
 func (r *recovery) state(n *found, p place) {
-	if old, ok := r.states[n.id]; !ok || n.version > old.version {
+	if old, ok := r.states[n.id]; !ok || n.state.version > old.state.version {
 		r.states[n.id] = placed{n, p}
 	}
 }
@@ -309,7 +303,7 @@ func (r *recovery) finish(id uint64) {
 	r.done[id] = true
 	if m := r.messages[id]; m != nil {
 		m.home().remove(m)
-		m.setLatest(place{}, 0)
+		m.setLatest(place{})
 		delete(r.messages, id)
 	}
 }

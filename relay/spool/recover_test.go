@@ -34,7 +34,7 @@ func three(t *testing.T, dir string) (places [3]int64, segment string, ids [3]st
 	s := open(t, dir, small())
 	for i := range places {
 		m := mustPut(t, s, envelope(i), text(3000))
-		places[i], segment, ids[i] = m.at.off, filepath.Join(dir, segmentName(m.at.segment.number)), m.ID()
+		places[i], segment, ids[i] = m.at().off, filepath.Join(dir, segmentName(m.atSegment.number)), m.ID()
 	}
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
@@ -103,15 +103,15 @@ func TestDamageNoticedLater(t *testing.T) {
 		s := open(t, dir, small())
 		m := mustPut(t, s, envelope(1), text(size))
 		name, at := filepath.Join(dir, mailName(m.id)), int64(size-100)
-		if m.at.segment != nil {
-			name, at = filepath.Join(dir, segmentName(m.at.segment.number)), m.at.off+at
+		if m.atSegment != nil {
+			name, at = filepath.Join(dir, segmentName(m.atSegment.number)), m.at().off+at
 		}
 		spoil(t, name, at, []byte("damage"))
 		if _, err := bodyOf(m); err == nil || !strings.Contains(err.Error(), ErrDamaged.Error()) {
 			t.Errorf("%d bytes: %v", size, err)
 		}
 		spoil(t, name, at-int64(size)+170, []byte("damage"))
-		if m.at.segment == nil {
+		if m.atSegment == nil {
 			if _, err := m.Envelope(); err == nil || !strings.Contains(err.Error(), ErrDamaged.Error()) {
 				t.Errorf("envelope: %v", err)
 			}
@@ -139,7 +139,7 @@ func TestForgedRecord(t *testing.T) {
 	h.put(copied, s.mark) // a sender who does know it cannot know the offset
 	m2 := mustPut(t, s, envelope(1), bytes.Repeat(copied, 100))
 	for _, m := range []*Message{m, m2} {
-		spoil(t, filepath.Join(dir, segmentName(m.at.segment.number)), m.at.off+8, []byte{0xff})
+		spoil(t, filepath.Join(dir, segmentName(m.atSegment.number)), m.at().off+8, []byte{0xff})
 	}
 	last := mustPut(t, s, envelope(2), nil)
 	if s = reopen(t, s, dir, small()); len(s.Messages()) != 1 || s.Messages()[0].ID() != last.ID() {

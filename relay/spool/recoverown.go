@@ -108,7 +108,7 @@ func (r *recovery) take(o *ownFile) error {
 	s := r.s
 	if path := (*os.PathError)(nil); errors.As(o.bad, &path) {
 		if m := r.messages[o.id]; m != nil {
-			m.copied = true // the log has it too, and it goes with that
+			m.set(copied, true) // the log has it too, and it goes with that
 			return nil
 		}
 		s.o.Log.Error("spool: the file of a message cannot be read; it is left out until the next start", "file", o.name, "error", o.bad)
@@ -153,10 +153,8 @@ func (r *recovery) loadOwn(f file, id uint64) (*Message, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &Message{
-		s: r.s, id: id, arrived: nanos(e.Arrived), size: h.body, bodyCRC: h.bodyCRC, head: h.head,
-		version: st.version, attempts: st.attempts, nextTry: st.nextTry, held: st.hold != "",
-	}
+	m := &Message{s: r.s, id: id, arrived: nanos(e.Arrived), size: h.body, head: h.head}
+	m.setState(st.brief())
 	return m, r.addedStates(f, m, roundUp(h.size()), size)
 }
 
@@ -174,12 +172,11 @@ func (r *recovery) addedStates(f file, m *Message, from, size int64) error {
 		return err
 	}
 	scan(data, from, r.s.mark, 0, func(h *header, head, _ []byte) {
-		if h.kind != kindState || h.id != m.id {
+		if h.kind != kindState || h.id != m.id || h.off%page != 0 {
 			return
 		}
 		if st, err := decodeState(head); err == nil {
-			n := found{version: st.version, attempts: st.attempts, nextTry: st.nextTry, held: st.hold != "", head: h.head}
-			m.take(&n, place{nil, int64(h.at)})
+			m.take(st.brief(), place{nil, h.off})
 		}
 	})
 	return nil
@@ -190,15 +187,16 @@ func (r *recovery) addedStates(f file, m *Message, from, size int64) error {
 func (r *recovery) adopt(m *Message) {
 	if old := r.messages[m.id]; old != nil {
 		if old.version > m.version {
-			m.version, m.attempts, m.nextTry, m.held = old.version, old.attempts, old.nextTry, old.held
-			m.setLatest(old.latest, old.latestSize)
+			m.version, m.nextTry, m.since, m.attempts = old.version, old.nextTry, old.since, old.attempts
+			m.set(held, old.is(held))
+			m.setLatest(old.latest())
 		}
 		old.home().remove(old)
-		old.setLatest(place{}, 0)
+		old.setLatest(place{})
 	} else if st, ok := r.states[m.id]; ok {
-		m.take(st.found, st.place)
+		m.take(st.state, st.place)
 	}
-	r.s.own.push(m)
+	m.home().push(m)
 	r.messages[m.id] = m
 }
 

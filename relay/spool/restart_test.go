@@ -57,7 +57,7 @@ func TestFailedSegmentIsNotUsedAgain(t *testing.T) {
 		o.d = d
 		s := open(t, dir, o)
 		m := mustPut(t, s, envelope(1), text(100))
-		bad := segmentName(m.at.segment.number)
+		bad := segmentName(m.atSegment.number)
 		d.set(func(op, name string) error {
 			if name == bad && op == "sync" || dead && op != "read" {
 				return unix.EIO
@@ -280,7 +280,7 @@ func TestReadWhileReplaced(t *testing.T) {
 	until(t, "the state to be written", func() bool {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		return m.pend == nil
+		return s.pending[m] == nil
 	})
 	before, err := m.Open()
 	if err != nil {
@@ -296,7 +296,7 @@ func TestReadWhileReplaced(t *testing.T) {
 		return nil
 	})
 	m.spoilt = true
-	if err := s.appendStates(m.latest.segment, []*Message{m}); err != nil {
+	if err := s.appendStates(m.latestSegment, []*Message{m}); err != nil {
 		t.Fatal(err)
 	}
 	d.set(nil)

@@ -54,6 +54,7 @@ func scan(data []byte, base int64, m mark, segment uint64, each func(h *header, 
 // whole parses the record at data[at:]; size is 0 unless all of it is there and good.
 func whole(data []byte, base int64, at int, m mark, segment uint64, next uint32) (h header, size int) {
 	h, ok := parseHeader(data[at:], m, segment, base+int64(at))
+	h.off = base + int64(at)
 	if !ok || h.seq < next || h.size() > int64(len(data)-at) {
 		return h, 0
 	}

@@ -60,10 +60,10 @@ func orElse[T comparable](v, standard T) T {
 
 // A state with an answer for each recipient must fit into a segment.
 func (o *Options) mostRecipients() int {
-	return int(min(maxRecipients, o.segmentSize/2/(maxReply+8)))
+	return int(min(maxRecipients, o.segmentSize/2/(maxReply+maxStatus+8)))
 }
 
-func (o *Options) mostHead() int64 { return min(maxEnvelope, o.segmentSize/4) }
+func (o *Options) mostHead() int64 { return min(maxEnvelope, o.segmentSize/2) }
 
 // Spool is an open spool directory. Its methods are safe for concurrent use.
 type Spool struct {
@@ -83,9 +83,10 @@ type Spool struct {
 	unlinks  []uint64   // removed, whose files are to be
 	segments []*segment // oldest first; the last one is current, unless that is nil
 	current  *segment
-	next     *segment // made ready
-	spares   []uint64 // numbers of files to be used again
-	own      list     // messages in files of their own
+	next     *segment              // made ready
+	spares   []uint64              // numbers of files to be used again
+	own      [256]list             // messages in files of their own, by folder
+	pending  map[*Message]*pending // states that are not yet written
 	total    Stats
 	lastID   uint64
 	idLimit  uint64 // lastID stays below
@@ -134,7 +135,7 @@ func Open(dir string, o Options) (*Spool, error) {
 		return nil, fmt.Errorf("spool: %w", err)
 	}
 	s := &Spool{
-		o: o, d: o.d, unlock: unlock, folders: map[string]bool{}, unlinked: map[string][]uint64{},
+		o: o, d: o.d, unlock: unlock, folders: map[string]bool{}, unlinked: map[string][]uint64{}, pending: map[*Message]*pending{},
 		wake: make(chan struct{}, 1), wakeFiler: make(chan struct{}, 1), wakeKeep: make(chan struct{}, 1), stop: make(chan struct{}),
 		committed: make(chan struct{}), filed: make(chan struct{}), kept: make(chan struct{}),
 	}
@@ -160,8 +161,10 @@ func Open(dir string, o Options) (*Spool, error) {
 func (s *Spool) Messages() []*Message {
 	s.mu.Lock()
 	all := make([]*Message, 0, s.total.Messages)
-	for m := s.own.first; m != nil; m = m.next {
-		all = append(all, m)
+	for i := range s.own {
+		for m := s.own[i].first; m != nil; m = m.next {
+			all = append(all, m)
+		}
 	}
 	for _, g := range s.segments {
 		for m := g.live.first; m != nil; m = m.next {
@@ -176,6 +179,21 @@ func (s *Spool) Messages() []*Message {
 		return 1
 	})
 	return all
+}
+
+// Find gives the message of that queue id, if it is in the queue.
+func (s *Spool) Find(id string) (*Message, bool) {
+	n, ok := parseID(id)
+	if !ok {
+		return nil, false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	m := s.ownList(n).find(n)
+	for i := 0; m == nil && i < len(s.segments); i++ {
+		m = s.segments[i].live.find(n)
+	}
+	return m, m != nil
 }
 
 // Stats are the counts as of now.

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unsafe"
 )
 
 var sizes = []int{0, 1, 4000, 8 << 10, 11 << 10, 12 << 10, 13 << 10, 70 << 10, 300_000}
@@ -58,13 +59,13 @@ func TestUpdatesComeBack(t *testing.T) {
 	next := time.Unix(2_000_000_000, 0)
 	for i, n := range []int{100, 100_000} {
 		m := mustPut(t, s, envelope(i), text(n))
-		if err := m.Update(Update{Attempts: new(3), NextTry: &next, Hold: new("why"), Recipients: []Change{{1, Delivered, "250 ok"}}}); err != nil {
+		if err := m.Update(Update{Attempts: new(3), NextTry: &next, Hold: new("why"), Recipients: []Change{{Index: 1, State: Delivered, Reply: "250 ok"}}}); err != nil {
 			t.Fatal(err)
 		}
-		if err := m.Update(Update{Recipients: []Change{{0, Failed, strings.Repeat("x", 1000)}}}); err != nil {
+		if err := m.Update(Update{Recipients: []Change{{Index: 0, State: Failed, Reply: strings.Repeat("x", 1000)}}}); err != nil {
 			t.Fatal(err)
 		}
-		if err := m.Update(Update{Recipients: []Change{{2, Failed, ""}}}); err == nil {
+		if err := m.Update(Update{Recipients: []Change{{Index: 2, State: Failed}}}); err == nil {
 			t.Error("a recipient that is not there was changed")
 		}
 	}
@@ -162,6 +163,39 @@ func TestReaderSeeks(t *testing.T) {
 	}
 }
 
+func TestFind(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir, small())
+	want := map[string]bool{}
+	for i := range 60 {
+		m := mustPut(t, s, envelope(i), text(i*500))
+		want[m.ID()] = i%3 > 0
+		if i%3 == 0 {
+			m.Remove()
+		}
+	}
+	for range 2 {
+		for id, there := range want {
+			if m, ok := s.Find(id); ok != there || ok && m.ID() != id {
+				t.Errorf("%s: %v, want %v", id, ok, there)
+			}
+		}
+		for _, id := range []string{"", "0", "x y", "zzz", "04000001", strings.Repeat("z", 100)} {
+			if m, ok := s.Find(id); ok {
+				t.Errorf("%q is %s", id, m.ID())
+			}
+		}
+		s = reopen(t, s, dir, small())
+	}
+}
+
+// TestSizeOfMessage: there may be a million in the queue.
+func TestSizeOfMessage(t *testing.T) {
+	if n := unsafe.Sizeof(Message{}); n > 96 {
+		t.Errorf("%d bytes", n)
+	}
+}
+
 func TestRefusals(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "spool")
 	s := open(t, dir, small())
@@ -195,8 +229,8 @@ func TestRefusals(t *testing.T) {
 		t.Fatal(err)
 	}
 	for text, want := range map[string]string{
-		"gatepost spool, format 2\nmark 00\n": `this is "gatepost spool, format 2"; only "gatepost spool, format 1" can be read`,
-		"gatepost spool, format 1\nmark 00\n": "format:2:", "": `this is ""`,
+		"gatepost spool, format 3\nmark 00\n": `this is "gatepost spool, format 3"; only "gatepost spool, format 2" and the one before can be read`,
+		"gatepost spool, format 2\nmark 00\n": "format:2:", "gatepost spool, format 1\nmark 00\n": "format:2:", "": `this is ""`,
 	} {
 		os.WriteFile(format, []byte(text), 0o600)
 		if _, err := Open(dir, small()); err == nil || !strings.Contains(err.Error(), want) {

@@ -39,6 +39,9 @@ func (s *Spool) Create(e Envelope) (*Writer, error) {
 	if n := len(e.Recipients); n == 0 || n > s.o.mostRecipients() {
 		return nil, fmt.Errorf("spool: a message to %d recipients; 1 to %d are taken", n, s.o.mostRecipients())
 	}
+	if err := e.fault(); err != nil {
+		return nil, fmt.Errorf("spool: %w", err)
+	}
 	now := time.Now()
 	if e.Arrived.IsZero() {
 		e.Arrived = now
@@ -50,10 +53,11 @@ func (s *Spool) Create(e Envelope) (*Writer, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &Writer{s: s, m: &Message{s: s, id: id, arrived: nanos(e.Arrived), held: e.Hold != ""}}
+	w := &Writer{s: s, m: &Message{s: s, id: id, arrived: nanos(e.Arrived)}}
 	chunk := s.chunks.take(smallChunk, true)
 	w.pooled = append(make([][]byte, 0, 2), chunk)
 	st := stateOf(&e)
+	w.m.setState(st.brief())
 	record := appendState(appendEnvelope(chunk[:headerSize], &e), &st)
 	w.parts = append(make([][]byte, 0, 2), record)
 	head := record[headerSize:]
@@ -136,7 +140,7 @@ func (w *Writer) Commit(ctx context.Context) (*Message, error) {
 	}
 	w.err = errCommitted
 	w.head.bodyCRC = w.sum
-	w.m.size, w.m.head, w.m.bodyCRC = w.head.body, w.head.head, w.sum
+	w.m.size, w.m.head = w.head.body, w.head.head
 	w.result = w.s.resultChan()
 	var err error
 	if w.large != nil {

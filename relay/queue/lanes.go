@@ -1,0 +1,213 @@
+package queue
+
+import (
+	"sync"
+	"time"
+)
+
+// lanes are all destinations, and those who work for them: a lane that may begin an
+// attempt waits in a list for a worker, and each takes its turn with one attempt.
+type lanes struct {
+	q  *Queue
+	mu sync.Mutex
+
+	all     map[Route]*lane
+	ready   [classes]line
+	running [classes]int
+	most    [classes]int
+
+	cond          sync.Cond // of idle workers
+	workers, idle int
+	closed        bool
+	done          sync.WaitGroup
+	looked        time.Time // for those to be forgotten
+}
+
+func (s *lanes) init(q *Queue) {
+	s.q, s.all = q, map[Route]*lane{}
+	s.cond.L = &s.mu
+	n := q.config.MaxDeliveries
+	s.most = [classes]int{known: n, fresh: (n + 1) / 2, dead: (n + 1) / 2}
+}
+
+// get returns the lane of a route; s.mu is held.
+func (s *lanes) get(r Route) *lane {
+	l := s.all[r]
+	if l == nil {
+		l = &lane{q: s.q, route: r}
+		s.all[r] = l
+	}
+	return l
+}
+
+// list has a lane looked at when an attempt may begin; s.mu is held.
+func (s *lanes) list(l *lane) {
+	if l.listed || !l.ready() {
+		return
+	}
+	l.listed = true
+	s.ready[l.class()].push(l)
+	s.call()
+}
+
+// call has a worker come if there is something to do for one.
+func (s *lanes) call() {
+	for c := range s.ready {
+		if s.ready[c].n == 0 || s.running[c] >= s.most[c] || s.closed {
+			continue
+		}
+		if s.idle > 0 {
+			s.cond.Signal()
+		} else if s.workers < s.most[known]+s.most[fresh]+s.most[dead] {
+			s.workers++
+			s.done.Go(s.work)
+		}
+		return
+	}
+}
+
+// work makes one attempt after another. There are never more workers than attempts under
+// way at once, and they stay.
+func (s *lanes) work() {
+	for {
+		t, ok := s.next()
+		if !ok {
+			return
+		}
+		state, reason := s.q.attempt(t.lane, t.place)
+		s.mu.Lock()
+		s.running[t.class]--
+		s.mu.Unlock()
+		t.lane.settle(t.e, t.probe, state, reason)
+	}
+}
+
+// turn is an attempt to be made.
+type turn struct {
+	place
+	lane  *lane
+	class class
+	probe bool
+}
+
+// next waits for one.
+func (s *lanes) next() (turn, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for !s.closed {
+		if t, ok := s.pick(); ok {
+			s.call() // others may have something to do too
+			return t, true
+		}
+		s.idle++
+		s.cond.Wait()
+		s.idle--
+	}
+	return turn{}, false
+}
+
+// pick takes the turn of the first lane that is ready.
+func (s *lanes) pick() (turn, bool) {
+	for c := class(0); c < classes; {
+		if s.running[c] >= s.most[c] || s.ready[c].n == 0 {
+			c++
+			continue
+		}
+		l := s.ready[c].pop()
+		l.listed = false
+		switch now := l.class(); {
+		case !l.ready():
+			continue
+		case now != c: // it has come up meanwhile, or gone down
+			l.listed = true
+			s.ready[now].push(l)
+			c = min(c, now)
+			continue
+		}
+		t := turn{place: l.shift(), lane: l, class: c, probe: c != known}
+		l.doing = append(l.doing, t.e)
+		l.probing = t.probe
+		s.running[c]++
+		if l.ready() {
+			l.listed = true
+			s.ready[c].push(l)
+		}
+		return t, true
+	}
+	return turn{}, false
+}
+
+// close ends the workers, and waits for them.
+func (s *lanes) close() {
+	s.mu.Lock()
+	s.closed = true
+	for _, l := range s.all {
+		if l.timer != nil {
+			l.timer.Stop()
+		}
+	}
+	s.cond.Broadcast()
+	s.mu.Unlock()
+	s.done.Wait()
+}
+
+// forget drops those that have had nothing to do for a while.
+func (s *lanes) forget(now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if now.Sub(s.looked) < laneIdle/4 {
+		return
+	}
+	s.looked = now
+	for r, l := range s.all {
+		idle := laneIdle
+		if l.failures > 0 {
+			idle = downIdle
+		}
+		if l.waiting() == 0 && len(l.doing) == 0 && now.Sub(l.used) > idle {
+			if l.timer != nil {
+				l.timer.Stop()
+			}
+			delete(s.all, r)
+		}
+	}
+}
+
+func (s *lanes) stats(st *Stats) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st.Destinations = len(s.all)
+	for _, n := range s.running {
+		st.Active += n
+	}
+	for _, l := range s.all {
+		st.Ready += l.waiting()
+		if l.failures > 0 {
+			st.Down = append(st.Down, Down{Destination: l.String(), Since: l.since, Until: l.until, Reason: l.reason, Waiting: l.waiting()})
+		}
+	}
+}
+
+// line is a list of lanes, first come, first served.
+type line struct {
+	lanes   []*lane
+	head, n int
+}
+
+func (q *line) push(l *lane) {
+	q.lanes = append(q.lanes, l)
+	q.n++
+}
+
+func (q *line) pop() *lane {
+	l := q.lanes[q.head]
+	q.lanes[q.head] = nil
+	q.head++
+	q.n--
+	if q.head > 64 && q.head > len(q.lanes)/2 {
+		k := copy(q.lanes, q.lanes[q.head:])
+		clear(q.lanes[k:])
+		q.lanes, q.head = q.lanes[:k], 0
+	}
+	return l
+}
