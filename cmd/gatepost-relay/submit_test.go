@@ -148,7 +148,9 @@ func TestSendmailLarge(t *testing.T) {
 	if got := s.sendmail("Subject: large\n\n"+text.String(), append([]string{"-i"}, to...)...); got.code != 0 {
 		t.Fatalf("it ended with %d: %s", got.code, got.err)
 	}
-	s.eventually("all have it", func() bool { return len(s.smart.mail("u0@elsewhere.example"))+len(s.smart.mail("u249@elsewhere.example")) == 2 })
+	s.eventually("all have it", func() bool {
+		return len(s.smart.mail("u0@elsewhere.example"))+len(s.smart.mail("u249@elsewhere.example")) == 2
+	})
 	want := "\r\n\r\n" + strings.ReplaceAll(text.String(), "\n", "\r\n")
 	for _, a := range to {
 		if got := s.smart.mail(a); len(got) != 1 || !strings.HasSuffix(got[0].text, want) {

@@ -91,7 +91,7 @@ type Item struct {
 	Attempts   int         `json:"attempts"`
 	NextTry    time.Time   `json:"next_try,omitzero"`
 	Reason     string      `json:"reason,omitempty"` // why it waits, if its destination is left alone
-	Fault      string      `json:"fault,omitempty"` // why the envelope cannot be read; then Sender and what follows is missing
+	Fault      string      `json:"fault,omitempty"`  // why the envelope cannot be read; then Sender and what follows is missing
 	Recipients []Recipient `json:"recipients"`
 }
 

@@ -151,10 +151,11 @@ func glob(pattern, text string) bool {
 // hopMatches tells whether a next hop is meant: as it is written, one of its list, or
 // the host of one.
 func (f *Filter) hopMatches(nextHop string) bool {
-	if f.NextHop == "" || glob(f.NextHop, nextHop) {
+	if glob(f.NextHop, nextHop) {
 		return true
 	}
 	for hop := range strings.SplitSeq(nextHop, ",") {
+		hop = strings.TrimPrefix(strings.TrimPrefix(hop, "smtp:"), "lmtp:")
 		host := hop
 		if h, _, err := net.SplitHostPort(hop); err == nil {
 			host = h
