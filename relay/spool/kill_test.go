@@ -158,14 +158,29 @@ func verifyKilled(t *testing.T, dir string, k int, accepted map[string]string) {
 	t.Helper()
 	o := small()
 	o.d = lazyDisk{dirDisk(dir)}
-	for range 2 {
+	unlock, err := lockDir(dir)
+	for end := time.Now().Add(5 * time.Second); errors.Is(err, errLocked) && time.Now().Before(end); unlock, err = lockDir(dir) {
+		time.Sleep(time.Millisecond) // the killed one is not quite dead
+	}
+	if err == nil {
+		err = unlock()
+	}
+	if err != nil {
+		t.Errorf("call %d: %v", k, err)
+		return
+	}
+	compare := func(*Spool) {}
+	if hasFormat(dir) {
+		compare = lookAt(t, dir, fmt.Sprint("call ", k))
+	}
+	for again := range 2 {
 		s, err := Open(dir, o)
-		for end := time.Now().Add(5 * time.Second); errors.Is(err, errLocked) && time.Now().Before(end); s, err = Open(dir, o) {
-			time.Sleep(time.Millisecond) // the killed one is not quite dead
-		}
 		if err != nil {
 			t.Errorf("call %d: %v", k, err)
 			return
+		}
+		if again == 0 {
+			compare(s)
 		}
 		there := map[string]bool{}
 		for _, m := range s.Messages() {

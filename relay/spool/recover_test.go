@@ -179,7 +179,7 @@ func TestOpenIsFast(t *testing.T) {
 	dir := t.TempDir()
 	o := Options{Log: slog.New(slog.DiscardHandler)}
 	s := open(t, dir, o)
-	body := text(1000)
+	body := text(4000)
 	var wait sync.WaitGroup
 	for k := range 100 {
 		wait.Go(func() {
