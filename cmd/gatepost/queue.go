@@ -181,7 +181,7 @@ func controlDown(path string) error {
 
 // openSpool opens the spool of a relay that does not run, and says so.
 func (s streams) openSpool(cfg *config.Config, path string) (control.Queue, func(), error) {
-	q, done, err := lookAtSpool(cfg.Relay.Spool)
+	q, done, err := lookAtSpool(cfg.Relay.Spool, s.err)
 	switch {
 	case errors.Is(err, fs.ErrPermission):
 		return nil, nil, &program.ExitError{Code: submit.ExNoPerm, Err: fmt.Errorf("%w; %w", controlDown(path), err)}

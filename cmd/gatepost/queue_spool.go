@@ -1,22 +1,23 @@
 package main
 
 import (
-	"io/fs"
-	"log/slog"
-	"os"
+	"fmt"
+	"io"
 
 	"gatepost/internal/control"
+	"gatepost/internal/program"
 	"gatepost/relay/spool"
 )
 
-// lookAtSpool opens the spool of a relay that does not run.
-func lookAtSpool(dir string) (control.Queue, func(), error) {
-	if _, err := os.Stat(dir); err != nil {
-		return nil, nil, err.(*fs.PathError)
-	}
-	s, err := spool.Open(dir, spool.Options{Log: slog.New(slog.DiscardHandler)})
+// lookAtSpool reads the spool of a relay that does not run. What of it cannot be read is
+// told to said.
+func lookAtSpool(dir string, said io.Writer) (control.Queue, func(), error) {
+	view, err := spool.Look(dir)
 	if err != nil {
 		return nil, nil, err
 	}
-	return control.Offline(s.Messages()), func() { _ = s.Close() }, nil
+	for _, t := range view.Trouble {
+		fmt.Fprintf(said, "%s: %s\n", programName, program.Printable(t))
+	}
+	return control.Offline(view.Messages()), func() { _ = view.Close() }, nil
 }
