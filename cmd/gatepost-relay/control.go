@@ -67,7 +67,10 @@ func (o *operator) Find(id string) (control.Message, bool) {
 }
 
 // FlushAll has all messages tried now.
-func (o *operator) FlushAll() { o.queue.Flush() }
+func (o *operator) FlushAll() error {
+	o.queue.Flush()
+	return nil
+}
 
 // Do does what the administrator wants with one message.
 func (o *operator) Do(_ context.Context, op control.Op, id, reason string) (err error) {

@@ -163,7 +163,7 @@ type Queue interface {
 	Do(ctx context.Context, op Op, id, reason string) error
 
 	// FlushAll is Flush for all that are not held.
-	FlushAll()
+	FlushAll() error
 }
 
 // Run answers a request: each gets one line after the other, but no End. What each
@@ -172,14 +172,16 @@ func Run(ctx context.Context, q Queue, r *Request, each func(*Line) error) error
 	if err := r.Check(); err != nil {
 		return err
 	}
-	if r.Op == Flush && r.Filter.empty() {
-		q.FlushAll() // cheaper than one by one; what follows finds them on their way
+	do := q.Do
+	if r.Op == Flush && r.Filter.empty() { // all at once is cheaper than one by one
+		err := q.FlushAll()
+		do = func(context.Context, Op, string, string) error { return err }
 	}
 	return r.Filter.choose(ctx, q, r.Op, func(m Message, item *Item) error {
 		if r.Op.reads() {
 			return each(&Line{Item: item})
 		}
-		return each(&Line{Result: result(m.ID(), q.Do(ctx, r.Op, m.ID(), r.Reason))})
+		return each(&Line{Result: result(m.ID(), do(ctx, r.Op, m.ID(), r.Reason))})
 	}, func(id string, err error) error { return each(&Line{Result: result(id, err)}) })
 }
 

@@ -99,7 +99,7 @@ func (q *offline) Find(id string) (Message, bool) {
 
 func (q *offline) Do(context.Context, Op, string, string) error { return ErrNotRunning }
 
-func (q *offline) FlushAll() {}
+func (q *offline) FlushAll() error { return ErrNotRunning }
 
 type offlineMessage struct{ Spooled }
 
