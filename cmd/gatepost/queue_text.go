@@ -76,10 +76,14 @@ func (p *queuePrinter) item(i *control.Item) error {
 		if r.State != "pending" && r.State != "failed" {
 			continue
 		}
-		if r.Reply != "" && r.Reply != last {
-			fmt.Fprintf(p.out, "(%s)\n", program.Printable(r.Reply))
+		reason := r.Reply
+		if reason == "" && i.State != control.Held {
+			reason = i.Reason
 		}
-		last = r.Reply
+		if reason != "" && reason != last {
+			fmt.Fprintf(p.out, "(%s)\n", program.Printable(reason))
+		}
+		last = reason
 		if _, err := fmt.Fprintf(p.out, "%*s%s\n", column, "", address(r.Address)); err != nil {
 			return err
 		}

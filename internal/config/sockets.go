@@ -45,11 +45,16 @@ func readSocket(at *Socket, v value, example string) {
 	if !ok {
 		return
 	}
+	path, err := filepath.Abs(path) // the file's folder may be relative
+	if err != nil {
+		v.wrong("which cannot be found: %s", err)
+		return
+	}
 	if len(path) > maxSocketPath {
 		v.wrong("expected a path of at most %d bytes, such as %q, or \"none\"", maxSocketPath, example)
 		return
 	}
-	*at = Socket{Path: filepath.Clean(path), Named: true}
+	*at = Socket{Path: path, Named: true}
 }
 
 // maxSocketPath is the room that unix(7) has in sun_path, less its NUL.

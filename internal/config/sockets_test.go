@@ -21,6 +21,16 @@ func TestSockets(t *testing.T) {
 	}
 }
 
+// TestRelativeSocket: a socket has a whole path even if the file is named without one.
+func TestRelativeSocket(t *testing.T) {
+	path := write(t, "[relay]\ncontrol = \"c.sock\"\n")
+	t.Chdir(filepath.Dir(path))
+	c, err := Load(filepath.Base(path))
+	if err != nil || !filepath.IsAbs(c.Relay.Control.Path) {
+		t.Errorf("the socket is %+v, %v", c, err)
+	}
+}
+
 func TestBadSockets(t *testing.T) {
 	for text, want := range map[string]string{
 		"control = 3": "f:2: relay.control is the number 3, expected a string",
