@@ -15,8 +15,10 @@ import (
 	"gatepost/relay/spool"
 )
 
-// explainWait bounds the lookups for the way out of one recipient.
-const explainWait = 10 * time.Second
+const (
+	explainWait = 10 * time.Second // for the lookups for the way out of one recipient
+	answerEnd   = 2 * time.Second  // for answers under way when the relay is stopped
+)
 
 // operator lets an administrator at the queue.
 type operator struct {
@@ -45,14 +47,20 @@ func (o *operator) serve(ln net.Listener) error {
 	return nil
 }
 
-func (o *operator) shutdown(ctx context.Context) error { return o.server.Shutdown(ctx) }
+// shutdown ends answers that are under way soon: mail must not wait for somebody who reads
+// a list slowly.
+func (o *operator) shutdown(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, answerEnd)
+	defer cancel()
+	return o.server.Shutdown(ctx)
+}
 
 // Messages are all, oldest first, each with its place as of now.
 func (o *operator) Messages() iter.Seq[control.Message] {
 	return func(yield func(control.Message) bool) {
-		all, places := o.spool.Messages(), o.queue.Places()
+		all, places, down := o.spool.Messages(), o.queue.Places(), o.queue.Stats().Down
 		for _, m := range all {
-			if at, there := places[m]; there && !yield(&queued{m, o, at}) {
+			if at, there := places[m]; there && !yield(&queued{m, o, at, down}) {
 				return
 			}
 		}
@@ -63,7 +71,7 @@ func (o *operator) Messages() iter.Seq[control.Message] {
 func (o *operator) Find(id string) (control.Message, bool) {
 	m, found := o.spool.Find(id)
 	at, there := o.queue.Where(id)
-	return &queued{m, o, at}, found && there
+	return &queued{m, o, at, o.queue.Stats().Down}, found && there
 }
 
 // FlushAll has all messages tried now.
@@ -112,9 +120,10 @@ func (o *operator) flush(id string) error {
 
 // queued is a message in the queue of the running relay.
 type queued struct {
-	m  *spool.Message
-	o  *operator
-	at queue.Place
+	m    *spool.Message
+	o    *operator
+	at   queue.Place
+	down []queue.Down // destinations
 }
 
 func (q *queued) ID() string                       { return q.m.ID() }
@@ -147,14 +156,14 @@ func (q *queued) Read(ctx context.Context, routes bool) (control.Item, error) {
 	}
 	for i := range item.Recipients {
 		if r := &item.Recipients[i]; r.State == spool.Pending.String() {
-			q.o.route(ctx, item.Sender, r)
+			q.o.route(ctx, item.Sender, r, q.down)
 		}
 	}
 	return item, nil
 }
 
 // route adds to a recipient how its mail would go.
-func (o *operator) route(ctx context.Context, sender string, r *control.Recipient) {
+func (o *operator) route(ctx context.Context, sender string, r *control.Recipient, down []queue.Down) {
 	ctx, cancel := context.WithTimeout(ctx, explainWait)
 	defer cancel()
 	way, err := o.explain(ctx, sender, r.Address)
@@ -163,7 +172,7 @@ func (o *operator) route(ctx context.Context, sender string, r *control.Recipien
 		return
 	}
 	r.NextHop, r.Route = way.nextHop, way.source
-	for _, d := range o.queue.Stats().Down {
+	for _, d := range down {
 		if d.Destination == way.nextHop {
 			r.Down = &control.Down{Since: d.Since, Until: d.Until, Reason: d.Reason}
 		}

@@ -206,7 +206,37 @@ func TestSockets(t *testing.T) {
 	if info, err := os.Stat(s.path("control.sock")); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("the control socket is %v, %v", info, err)
 	}
+	if log := s.stderr.String(); strings.Contains(log, "a socket cannot be opened") {
+		t.Errorf("the log complains of sockets:\n%s", log)
+	}
 	if got := s.sendmail("x\n", "a@b.example"); got.code != 69 || !strings.Contains(got.err, `relay.submission is "none"`) {
 		t.Errorf("without a socket sendmail ended with %d: %s", got.code, got.err)
+	}
+}
+
+// TestMissingSockets: the relay goes on without sockets that nobody has named, and says so.
+func TestMissingSockets(t *testing.T) {
+	if _, err := os.Stat("/run/gatepost"); err == nil {
+		t.Skip("/run/gatepost is there")
+	}
+	s := newSite(t)
+	s.write("gatepost.toml", regexp.MustCompile(`(?m)^(control|submission) = .*\n`).ReplaceAllString(siteConfig, ""))
+	s.start()
+	if n := strings.Count(s.stderr.String(), `msg="a socket cannot be opened, the relay goes on without it" setting=relay.`); n != 2 {
+		t.Errorf("the log complains %d times of sockets, want 2:\n%s", n, s.stderr.String())
+	}
+	if got := s.from(trusted).message("me@a.example", "<a@elsewhere.example>"); got[0] != '2' {
+		t.Errorf("a message is answered %q", got)
+	}
+}
+
+// TestControlGroup lets a group command the queue.
+func TestControlGroup(t *testing.T) {
+	s := newSite(t)
+	s.relay(fmt.Sprintf("control_group = \"%d\"", os.Getgid()))
+	s.start()
+	info, err := os.Stat(s.path("control.sock"))
+	if err != nil || info.Mode().Perm() != 0o660 {
+		t.Errorf("the control socket is %v, %v", info, err)
 	}
 }

@@ -62,29 +62,11 @@ func (f *Filter) choose(ctx context.Context, q Queue, op Op, found func(Message,
 		if !f.fitsCheaply(m, now) || op == Flush && len(f.IDs) == 0 && m.State() == Held {
 			return nil
 		}
-		var item *Item
-		if op.reads() || f.enveloped() {
-			read, err := m.Read(ctx, op == Why || f.NextHop != "")
-			switch {
-			case errors.Is(err, ErrGone):
-				return nil
-			case err != nil:
-				return fmt.Errorf("%s: %w", m.ID(), err)
-			}
-			if !f.fits(&read) {
-				return nil
-			}
-			item = &read
+		item, err := f.read(ctx, m, op)
+		if err != nil || item == nil {
+			return err
 		}
 		return found(m, item)
-	}
-	if len(f.IDs) == 0 {
-		for m := range q.Messages() {
-			if err := one(m); err != nil {
-				return err
-			}
-		}
-		return nil
 	}
 	for _, id := range f.IDs {
 		m, ok := q.Find(id)
@@ -98,7 +80,33 @@ func (f *Filter) choose(ctx context.Context, q Queue, op Op, found func(Message,
 			return err
 		}
 	}
+	if len(f.IDs) > 0 {
+		return nil
+	}
+	for m := range q.Messages() {
+		if err := one(m); err != nil {
+			return err
+		}
+	}
 	return nil
+}
+
+// read reads as much of a message as is needed. It returns nil for one that does not fit,
+// or has left the queue.
+func (f *Filter) read(ctx context.Context, m Message, op Op) (*Item, error) {
+	if !op.reads() && !f.enveloped() {
+		return &Item{ID: m.ID()}, nil
+	}
+	item, err := m.Read(ctx, op == Why || f.NextHop != "")
+	switch {
+	case errors.Is(err, ErrGone):
+		return nil, nil
+	case err != nil:
+		return nil, fmt.Errorf("%s: %w", m.ID(), err)
+	case !f.fits(&item):
+		return nil, nil
+	}
+	return &item, nil
 }
 
 // fitsCheaply tells whether a message may be meant, before its envelope is read.
