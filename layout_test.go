@@ -14,7 +14,7 @@ import (
 // allowedImports says which packages of ours each package may import, besides
 // its own subfolders: knowledge flows one way.
 var allowedImports = map[string][]string{
-	"cmd":               {"internal/program", "internal/daemon", "internal/front", "internal/listen", "internal/makemap", "internal/explain", "internal/scenario", "internal/setup", "internal/lint", "internal/clients", "internal/config", "milter", "relay/spool", "relay/session", "relay/deliver", "relay/queue", "relay/bounce", "relay/sasl", "relay/sasl/users", "relay/sasl/sasldb", "maps", "policy", "internal/dns", "internal/smtp"},
+	"cmd":               {"internal/control", "internal/submit", "internal/program", "internal/daemon", "internal/front", "internal/listen", "internal/makemap", "internal/explain", "internal/scenario", "internal/setup", "internal/lint", "internal/clients", "internal/config", "milter", "relay/spool", "relay/session", "relay/deliver", "relay/queue", "relay/bounce", "relay/sasl", "relay/sasl/users", "relay/sasl/sasldb", "maps", "policy", "internal/dns", "internal/smtp"},
 	"internal/program":  {"internal/config"},
 	"internal/daemon":   {"internal/config", "internal/listen", "internal/program", "internal/setup"},
 	"internal/listen":   {},
@@ -25,7 +25,7 @@ var allowedImports = map[string][]string{
 	"internal/setup":    {"internal/follow", "relay/tlspolicy", "relay/tlspolicy/sts", "relay/authinfo", "relay/authinfo/token", "relay/sasl/saslclient", "relay/sasl", "relay/sasl/users", "maps/ldap", "internal/lint", "internal/config", "maps", "policy", "policy/dnsbl", "internal/dns", "internal/smtp"},
 	"milter":            {"policy", "internal/front", "internal/clients", "internal/smtp"},
 	"internal/front":    {"policy", "internal/smtp"},
-	"relay/session":     {"policy", "internal/front", "internal/clients", "internal/smtp", "relay/spool", "relay/sasl"},
+	"relay/session":     {"policy", "internal/front", "internal/peer", "internal/clients", "internal/smtp", "relay/spool", "relay/sasl"},
 	"relay/deliver":     {"internal/smtp", "relay/spool", "relay/tlspolicy", "relay/sasl/saslclient"},
 	"relay/tlspolicy":   {"internal/dns", "internal/smtp", "internal/follow", "maps"},
 	"relay/queue":       {"internal/smtp", "relay/spool", "relay/deliver", "relay/bounce"},
@@ -46,6 +46,9 @@ var allowedImports = map[string][]string{
 	"internal/smtp":     {},
 	"internal/clients":  {},
 	"internal/follow":   {},
+	"internal/peer":     {},
+	"internal/control":  {"internal/peer", "relay/spool"},
+	"internal/submit":   {"internal/peer"},
 	"internal/certtest": {},
 	"internal/servers":  {},
 	"internal/config":   {"internal/smtp"},

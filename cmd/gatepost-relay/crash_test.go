@@ -25,7 +25,9 @@ func TestMain(m *testing.M) {
 		signal.Notify(signals, syscall.SIGTERM)
 		os.Exit(run(context.Background(), []string{programName, "--config", config}, os.Stdin, os.Stdout, os.Stderr, signals))
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	os.RemoveAll(toolDir)
+	os.Exit(code)
 }
 
 // process starts the program as a process of its own, which a test may kill, and

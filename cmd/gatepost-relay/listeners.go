@@ -17,7 +17,8 @@ const plainListener = "MTA"
 // ruled is a listener with the configuration that it serves under.
 type ruled struct {
 	net.Listener
-	as config.Listener
+	as    config.Listener
+	local bool // relay.submission
 }
 
 // Name is for the log.
@@ -48,7 +49,7 @@ func openListeners(cfg *config.Config, arguments []string) (all []net.Listener, 
 	open := func(l config.Listener, addr string) error {
 		ln, err := listen.TCP(addr)
 		if err == nil {
-			all = append(all, ruled{ln, l})
+			all = append(all, ruled{Listener: ln, as: l})
 		}
 		return err
 	}
@@ -65,7 +66,7 @@ func openListeners(cfg *config.Config, arguments []string) (all []net.Listener, 
 		if err != nil {
 			return all, fmt.Errorf("socket %s from systemd: FileDescriptorName=%s: %w", p.Addr(), p.Name, err)
 		}
-		all[i] = ruled{p.Listener, l}
+		all[i] = ruled{Listener: p.Listener, as: l}
 		given[l.Name] = true
 	}
 	for _, arg := range arguments {

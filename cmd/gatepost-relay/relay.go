@@ -17,6 +17,7 @@ import (
 	"gatepost/internal/clients"
 	"gatepost/internal/config"
 	"gatepost/internal/front"
+	"gatepost/internal/listen"
 	"gatepost/internal/program"
 	"gatepost/internal/setup"
 	"gatepost/relay/bounce"
@@ -36,6 +37,8 @@ const queueEnd = 20 * time.Second
 type relayFront struct {
 	addresses []string // --listen
 	listeners []net.Listener
+	operator  *operator
+	missing   []*missing // sockets, until that has been logged
 	cfg       *config.Config
 	engine    *setup.Engine
 	log       *setup.Logger
@@ -50,8 +53,33 @@ type relayFront struct {
 
 // Listen opens the listeners.
 func (f *relayFront) Listen(cfg *config.Config) (all []net.Listener, err error) {
-	all, err = openListeners(cfg, f.addresses)
-	f.listeners = all
+	if all, err = openListeners(cfg, f.addresses); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			listen.Close(all)
+			all = nil
+		}
+		f.listeners = all
+	}()
+	if len(f.addresses) == 0 {
+		if all, err = f.add(all, openSubmission, cfg); err != nil {
+			return all, err
+		}
+	}
+	return f.add(all, openControl, cfg)
+}
+
+// add opens one more listener, if there is to be one.
+func (f *relayFront) add(all []net.Listener, open func(*config.Config) (net.Listener, *missing, error), cfg *config.Config) ([]net.Listener, error) {
+	ln, gone, err := open(cfg)
+	if gone != nil {
+		f.missing = append(f.missing, gone)
+	}
+	if ln != nil {
+		all = append(all, ln)
+	}
 	return all, err
 }
 
@@ -78,6 +106,10 @@ func (f *relayFront) Open(_ context.Context, e *setup.Engine, log *setup.Logger)
 	f.queue = queue.New(qc)
 	if f.server, err = f.newServer(); err != nil {
 		return err
+	}
+	f.operator = newOperator(f.spool, f.queue, f.routes, log.Logger)
+	for _, m := range f.missing {
+		log.Warn("a socket cannot be opened, the relay goes on without it", "setting", m.key, "path", m.path, "error", m.err)
 	}
 	if err := e.Register(f.counts()); err != nil {
 		log.Error("the relay's own metrics are missing", "error", err)
@@ -172,11 +204,22 @@ func schedule(retry []time.Duration) func(attempt int) time.Duration {
 
 // Serve takes mail.
 func (f *relayFront) Serve(ln net.Listener) error {
-	at := ln.(ruled)
-	if err := f.server.Serve(context.Background(), at.Listener, f.secured.rules(at.as)); !errors.Is(err, front.ErrClosed) {
+	at, mail := ln.(ruled)
+	if !mail {
+		return f.operator.serve(ln)
+	}
+	if err := f.server.Serve(context.Background(), at.Listener, f.rules(at)); !errors.Is(err, front.ErrClosed) {
 		return err
 	}
 	return nil
+}
+
+// rules are what a listener serves under.
+func (f *relayFront) rules(at ruled) *session.Rules {
+	if at.local {
+		return &session.Rules{Name: at.as.Name, Local: true}
+	}
+	return f.secured.rules(at.as)
 }
 
 // InForce warns of what needs a restart, and of what makes an odd relay of it.
@@ -212,7 +255,7 @@ func withoutLines(all []config.Listener) []config.Listener {
 // Shutdown lets sessions end, then deliveries, each for as long as ctx allows, then
 // closes the spool.
 func (f *relayFront) Shutdown(ctx context.Context) error {
-	err := f.server.Shutdown(ctx)
+	err := errors.Join(f.operator.shutdown(ctx), f.server.Shutdown(ctx))
 	stop := context.AfterFunc(ctx, f.queue.Abandon)
 	defer stop()
 	f.endQueue()

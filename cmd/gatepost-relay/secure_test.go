@@ -41,7 +41,7 @@ func TestListeners(t *testing.T) {
 	c.expect("220 ", "")
 	c.ehlo()
 	c.expect("530 5.7.0 ", "MAIL FROM:<me@example.com>")
-	if got := s.status().Listeners; len(got) != 4 || got[1].Name != "MSA" || got[1].Address != s.at("MSA") || got[1].Kind != "submission" || got[1].TLS != "required" || !got[1].Auth {
+	if got := s.status().Listeners; len(got) != 5 || got[4].Name != "local" || got[4].Address != s.path("submission.sock") || got[1].Name != "MSA" || got[1].Address != s.at("MSA") || got[1].Kind != "submission" || got[1].TLS != "required" || !got[1].Auth {
 		t.Errorf("the status has the listeners %+v", got)
 	}
 }
@@ -50,7 +50,7 @@ func TestListeners(t *testing.T) {
 func TestListenArguments(t *testing.T) {
 	s := secureSite(t, "")
 	s.start("--listen", "MSA=127.0.0.1:0", "--listen", "127.0.0.1:0")
-	if n := strings.Count(s.stderr.String(), "msg=listening"); n != 2 {
+	if n := strings.Count(s.stderr.String(), "msg=listening address=127."); n != 2 {
 		t.Errorf("it listens at %d addresses, want 2", n)
 	}
 	for listener, want := range map[string]string{"MSA": "530 5.7.0 ", "MTA": "250 "} {
@@ -104,7 +104,7 @@ func TestPassedByName(t *testing.T) {
 	if got := s.at("MSA"); got != ln.Addr().String() {
 		t.Errorf("MSA is at %s, want %s", got, ln.Addr())
 	}
-	if n := strings.Count(s.stderr.String(), "msg=listening"); n != 4 {
+	if n := strings.Count(s.stderr.String(), "msg=listening address=127."); n != 4 {
 		t.Errorf("it listens at %d addresses, want 4", n)
 	}
 	c := s.connect("MSA", "")

@@ -45,6 +45,8 @@ spool = "DIR/spool"
 smart_host = "SMART"
 xclient = "127.0.0.1"
 retry = ["1s"]
+control = "DIR/control.sock"
+submission = "DIR/submission.sock"
 [admin]
 listen = "unix:DIR/a.sock"
 [dns]

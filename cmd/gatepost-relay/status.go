@@ -23,7 +23,10 @@ func (f *relayFront) Status(out *setup.Status) {
 		Hold: []setup.HeldMessage{}, Down: []setup.DownHop{},
 	}
 	for _, ln := range f.listeners {
-		l := ln.(ruled)
+		l, mail := ln.(ruled)
+		if !mail {
+			continue
+		}
 		r.Listeners = append(r.Listeners, setup.ListenerStatus{
 			Name: l.as.Name, Kind: string(l.as.Kind), Address: l.Addr().String(), TLS: string(l.as.TLS), Auth: l.as.Auth,
 		})

@@ -35,14 +35,22 @@ func commands(s streams) []*cli.Command {
 		makemapCommand(s),
 		userCommand(s),
 		statusCommand(s),
+		queueCommand(s),
+		sendmailCommand(s),
 	}
 }
 
 // run is the program without its process; it returns the exit code.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	app := program.NewApp(programName, "test, explain and check the policy of gatepost-milter", version)
+	s := streams{in: stdin, out: stdout, err: stderr}
+	if len(args) > 0 {
+		if before, is := byName(args[0]); is {
+			return s.runByName(ctx, args[0], append(before, args[1:]...))
+		}
+	}
+	app := program.NewApp(programName, "test, explain and check the policy, command the queue, send mail", version)
 	app.UsageText = programName + " COMMAND [FLAGS] [ARGUMENTS]; " + programName + " COMMAND --help for more"
-	app.Commands = commands(streams{in: stdin, out: stdout, err: stderr})
+	app.Commands = commands(s)
 	for _, c := range app.Commands {
 		c.OnUsageError = program.WrongFlag
 		c.HideHelpCommand = true

@@ -45,6 +45,7 @@ type Relay struct {
 	Secure
 	TLSOut
 	Logins
+	Sockets
 }
 
 // NextHop is a server that mail is handed to.
@@ -116,6 +117,7 @@ func defaultRelay() Relay {
 		Queue:                   defaultQueue(),
 		Secure:                  defaultSecure(),
 		TLSOut:                  defaultTLSOut(),
+		Sockets:                 defaultSockets(),
 	}
 }
 
@@ -153,7 +155,7 @@ func relayKeys() []key {
 		networksKey("xclient", func(r *Relay) *[]netip.Prefix { return &r.XClient }),
 		{"retry", readRetry},
 		{"mailertable", nil}, {"masquerade_as", nil},
-	}, relayLimits(), queueKeys(), secureKeys(), tlsOutKeys(), loginKeys())
+	}, relayLimits(), queueKeys(), secureKeys(), tlsOutKeys(), loginKeys(), socketKeys())
 }
 
 // relayLimits are the keys that bound something.

@@ -55,7 +55,7 @@ queue_lifetime = "48h"
 		MaxCommands: 50, MaxLineLength: 1000, IdleTimeout: 10 * time.Second, SessionTimeout: 20 * time.Second,
 		DecisionTimeout: 7 * time.Second, MaxHops: 30, MinFree: 1 << 30, MaxDeliveries: 5,
 		Retry: []time.Duration{10 * time.Second, time.Hour}, QueueLifetime: 48 * time.Hour,
-		Queue: defaultQueue(), Secure: defaultSecure(), TLSOut: defaultTLSOut(),
+		Queue: defaultQueue(), Secure: defaultSecure(), TLSOut: defaultTLSOut(), Sockets: defaultSockets(),
 	}
 	if diff := cmp.Diff(want, c.Relay, cmpopts.EquateComparable(netip.Prefix{})); diff != "" {
 		t.Errorf("[relay] gave (-want +got):\n%s", diff)

@@ -8,12 +8,16 @@ import (
 	"time"
 
 	"gatepost/internal/front"
+	"gatepost/internal/peer"
 	"gatepost/policy"
 )
 
 // begin finds out who the client is and greets it; false if the session is over.
 func (s *session) begin() bool {
 	s.facts.Conn.Addr, s.facts.TLS.Verify = s.peer, verifyNone
+	if s.rules.Local {
+		s.local.name = peer.Name(s.local.uid)
+	}
 	if s.proxy && !s.proxyHeader() || !s.fence() || s.rules.Implicit && !s.handshake() {
 		return false
 	}
@@ -61,7 +65,10 @@ func (s *session) judgeClient(named bool) bool {
 	c.Routes = true // the next hop may follow what is in a local part, and it trusts us
 	s.facts.Memory = &s.memory
 	s.mode = Reject
-	if cfg.BareNewline != nil && c.Addr.IsValid() {
+	switch {
+	case s.rules.Local: // programs write lines as the system has them
+		s.mode = Normalize
+	case cfg.BareNewline != nil && c.Addr.IsValid():
 		s.mode = cfg.BareNewline(c.Addr)
 	}
 	s.arrive()
@@ -101,6 +108,10 @@ func (s *session) leave() {
 // the lookup, there still is one.
 func (s *session) resolveClient(start time.Time) {
 	c := &s.facts.Conn
+	if s.rules.Local {
+		c.Local, c.Resolve, c.Name, c.Ptr = true, policy.ResolveOK, localName, localName
+		return
+	}
 	c.Resolve, c.Name, c.Ptr = policy.ResolveFail, "", ""
 	if s.server.cfg.ResolveClient == nil || !c.Addr.IsValid() {
 		return
@@ -113,6 +124,9 @@ func (s *session) resolveClient(start time.Time) {
 // waitPause holds the greeting back, and finds clients that do not wait for it. It
 // returns false if the session is over.
 func (s *session) waitPause() bool {
+	if s.rules.Local { // what is piped into sendmail -bs is all there at once
+		return true
+	}
 	var pause time.Duration
 	if s.policy != nil && s.client.Refuse.IsZero() {
 		ctx, done := s.server.judge.Until(s.server.decideBy())

@@ -241,7 +241,7 @@ func (s *session) recipient(to smtp.Path, p rcptParams) {
 	refuse := out.Refuse
 	if refuse.IsZero() {
 		if refuse = s.askAddress(out.Recipient); !refuse.IsZero() {
-			s.server.log.Info("smtp: recipient refused, though the policy accepts", "client", s.facts.Conn.Addr,
+			s.server.log.Info("smtp: recipient refused, though the policy accepts", "client", s.who(),
 				"sender", s.tx.sender.Raw(), "recipient", to.Raw(), "reply", refuse.String())
 		}
 	}

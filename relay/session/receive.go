@@ -62,7 +62,7 @@ func (s *session) data(arg string) {
 func (s *session) refuseData(r smtp.Reply) {
 	s.refuse(r, "")
 	if s.wire.waits() {
-		s.server.said.Complain("smtp: connection closed: more came after a DATA that is refused", "client", s.facts.Conn.Addr)
+		s.server.said.Complain("smtp: connection closed: more came after a DATA that is refused", "client", s.who())
 		s.over, s.linger = true, true
 	}
 }
@@ -71,14 +71,13 @@ func (s *session) refuseData(r smtp.Reply) {
 func (s *session) create(dots bool) smtp.Reply {
 	s.tx.result = s.verdict()
 	now := time.Now()
-	c := &s.facts.Conn
 	w, err := s.server.cfg.Spool.Create(spool.Envelope{
 		Arrived: now, Sender: s.tx.reverse, EightBit: s.tx.eightBit, UTF8: s.tx.utf8,
 		Recipients: s.tx.rcpts, Hold: s.tx.result.Quarantine, Ret: s.tx.ret, EnvID: s.tx.envID,
-		Client: spool.Client{Addr: c.Addr, Name: c.Name, Helo: s.facts.Helo.Name, Auth: s.facts.Auth.Authen},
+		Client: s.broughtBy(),
 	})
 	if err != nil {
-		s.server.said.Complain("smtp: a message cannot be stored", "client", c.Addr, "error", err)
+		s.server.said.Complain("smtp: a message cannot be stored", "client", s.who(), "error", err)
 		return spoolFault(err)
 	}
 	b := newBody(w, &s.server.cfg.Limits, dots, s.mode == Normalize, s.tx.result.Discard)
@@ -139,7 +138,7 @@ func (s *session) receive(b *body, n int64) error {
 
 // broken ends the session: a message did not come to its end.
 func (s *session) broken(err error) {
-	c := s.facts.Conn.Addr
+	c := s.who()
 	if errors.Is(err, errEndless) {
 		s.server.faulty.Add(1)
 		s.refuse(tooLarge(s.server.cfg.Limits.MessageSize), "")
@@ -233,7 +232,7 @@ func (s *session) complete() {
 		s.server.held.Add(1)
 		action = "held"
 	}
-	s.server.log.Info("smtp: message "+action, "id", id, "client", s.facts.Conn.Addr, "helo", s.facts.Helo.Name,
+	s.server.log.Info("smtp: message "+action, "id", id, "client", s.who(), "helo", s.facts.Helo.Name,
 		"sender", s.tx.sender.Raw(), "recipients", len(s.tx.rcpts), "bytes", b.size, "listener", s.rules.Name,
 		"auth_authen", s.facts.Auth.Authen, "tls_version", s.secure.version, "cipher", s.secure.cipher, "verify", s.facts.TLS.Verify)
 	s.endTransaction()
@@ -262,7 +261,7 @@ func (s *session) decline(r smtp.Reply) {
 		s.server.faulty.Add(1)
 		s.refusals++
 	}
-	s.server.said.Complain("smtp: message refused", "client", s.facts.Conn.Addr, "sender", s.tx.sender.Raw(), "reply", r.String(), "error", b.err)
+	s.server.said.Complain("smtp: message refused", "client", s.who(), "sender", s.tx.sender.Raw(), "reply", r.String(), "error", b.err)
 	s.endTransaction()
 	s.refuse(r, "")
 }

@@ -14,7 +14,10 @@ import (
 func (s *session) received(id string, at time.Time) string {
 	c := &s.facts.Conn
 	helo := s.facts.Helo.Name
-	if helo == "" {
+	switch {
+	case s.rules.Local:
+		helo = localName
+	case helo == "":
 		helo = literal(c.Addr)
 	}
 	var b strings.Builder
@@ -35,6 +38,9 @@ func (s *session) received(id string, at time.Time) string {
 
 // clientText is how sendmail writes a client: "name [address]".
 func (s *session) clientText() string {
+	if s.rules.Local {
+		return s.local.String()
+	}
 	c := &s.facts.Conn
 	addr := literal(c.Addr)
 	switch name := nameText(c.Name); {

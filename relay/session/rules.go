@@ -20,6 +20,12 @@ var errNoCertificate = errors.New("no certificate")
 type Rules struct {
 	Name string // {daemon_name}, for the log: "MTA", "MSA", ...
 
+	// Local says that the listener is a UNIX socket for this host's own programs: to the
+	// policy its clients are what sendmail -bs is, this host without a network address.
+	// They are told apart by user, as the kernel knows them; PROXY and XCLIENT do not
+	// exist there.
+	Local bool
+
 	// TLS, if set, is what STARTTLS is done with, by version 1.2 or later if it does
 	// not say. A certificate that is replaced while the server runs comes from its
 	// GetCertificate, which is also called with an empty hello, to see whether there
@@ -68,6 +74,8 @@ func (r *Rules) ready() (*Rules, error) {
 		return nil, c.fault("TLS is demanded and there is no TLS")
 	case c.Auth == nil && c.RequireAuth:
 		return nil, c.fault("AUTH is demanded and there is no AUTH")
+	case c.Local && (c.TLS != nil || c.Auth != nil || c.Allowed != nil):
+		return nil, c.fault("it is local, and TLS, AUTH and networks are not")
 	case !validForced(c.Sender):
 		return nil, c.fault(fmt.Sprintf("%q is no sender address", c.Sender))
 	}

@@ -69,7 +69,7 @@ func NewServer(cfg Config) (*Server, error) {
 		return nil, fmt.Errorf("session: %q is no host name", cfg.HostName)
 	}
 	cfg.Limits.setDefaults()
-	s := &Server{cfg: cfg, log: cfg.Log, places: places{max: cfg.Limits.ConnsPerClient, taken: map[netip.Addr]int{}}}
+	s := &Server{cfg: cfg, log: cfg.Log, places: places{max: cfg.Limits.ConnsPerClient, taken: map[seat]int{}}}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -130,6 +130,10 @@ func (s *Server) Shutdown(ctx context.Context) error {
 func (s *Server) take(nc net.Conn, rules *Rules) {
 	peer := addrOf(nc.RemoteAddr())
 	c := &session{server: s, rules: rules, peer: peer}
+	if rules.Local && !c.meet(nc) {
+		s.turnAway(nc, rules, "421 4.3.0 "+s.cfg.HostName+" Service not available, closing transmission channel")
+		return
+	}
 	c.proxy = s.cfg.Proxies != nil && peer.IsValid() && s.cfg.Proxies(peer)
 	// Behind a proxy is everybody.
 	c.trusted = !c.proxy && s.cfg.Xclient != nil && peer.IsValid() && s.cfg.Xclient(peer)
@@ -188,14 +192,21 @@ func seatOf(client netip.Addr) netip.Addr {
 	return client
 }
 
+// seat is whose place a connection takes; zero: nobody's.
+type seat struct {
+	addr  netip.Addr
+	local bool
+	uid   uint32 // of a local one
+}
+
 // places bounds the connections of one client.
 type places struct {
 	max   int
 	mu    sync.Mutex
-	taken map[netip.Addr]int
+	taken map[seat]int
 }
 
-func (p *places) take(client netip.Addr) bool {
+func (p *places) take(client seat) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.taken[client] >= p.max {
@@ -205,7 +216,7 @@ func (p *places) take(client netip.Addr) bool {
 	return true
 }
 
-func (p *places) leave(client netip.Addr) {
+func (p *places) leave(client seat) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.taken[client]--; p.taken[client] <= 0 {

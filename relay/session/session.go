@@ -23,7 +23,8 @@ type session struct {
 	peer    netip.Addr // the other end of the connection; a proxy's, if there is one
 	proxy   bool       // it is one
 	trusted bool       // it may say XCLIENT
-	seat    netip.Addr // whose place it takes
+	local   localUser  // whose program it is, under Rules.Local
+	seat    seat       // whose place it takes
 	mode    Mode
 
 	policy   Policy
@@ -91,23 +92,31 @@ func (s *session) end() {
 
 // sit takes a place of a client's, if there is one. XCLIENT peers speak for many.
 func (s *session) sit(client netip.Addr) bool {
-	if s.trusted || !client.IsValid() {
+	place := seat{local: s.rules.Local, uid: s.local.uid}
+	switch {
+	case s.rules.Local:
+	case s.trusted || !client.IsValid():
 		return true
+	default:
+		place.addr = seatOf(client)
 	}
-	seat := seatOf(client)
-	if !s.server.places.take(seat) {
+	if !s.server.places.take(place) {
+		var who any = client
+		if place.local {
+			who = s.who()
+		}
 		s.server.crowded.Add(1)
-		s.server.said.Complain("smtp: connection closed: too many from one client", "client", client, "limit", s.server.places.max)
+		s.server.said.Complain("smtp: connection closed: too many from one client", "client", who, "limit", s.server.places.max)
 		return false
 	}
-	s.seat = seat
+	s.seat = place
 	return true
 }
 
 func (s *session) rise() {
-	if s.seat.IsValid() {
+	if s.seat != (seat{}) {
 		s.server.places.leave(s.seat)
-		s.seat = netip.Addr{}
+		s.seat = seat{}
 	}
 }
 
@@ -165,7 +174,7 @@ func (s *session) step() {
 func (s *session) checkPatience() {
 	l := &s.server.cfg.Limits
 	if !s.over && (s.errors >= l.Errors || s.refusals >= l.Refusals) {
-		s.server.said.Complain("smtp: connection closed: too many bad commands", "client", s.facts.Conn.Addr)
+		s.server.said.Complain("smtp: connection closed: too many bad commands", "client", s.who())
 		s.closing("4.7.0", "Too many bad commands; closing connection")
 	}
 }
@@ -194,14 +203,14 @@ func (s *session) failed(err error) {
 	default:
 		s.over = true
 		s.server.lost.Add(1)
-		s.server.log.Debug("smtp: connection lost", "client", s.facts.Conn.Addr, "error", err)
+		s.server.log.Debug("smtp: connection lost", "client", s.who(), "error", err)
 	}
 }
 
 // foreign ends the session of a client that speaks another protocol.
 func (s *session) foreign() {
 	s.server.foreign.Add(1)
-	s.server.said.Complain("smtp: connection closed: another protocol", "client", s.facts.Conn.Addr)
+	s.server.said.Complain("smtp: connection closed: another protocol", "client", s.who())
 	s.closing("4.7.0", "This is a mail server, closing connection")
 	s.linger = false
 }
