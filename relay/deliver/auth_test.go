@@ -252,6 +252,18 @@ func TestToken(t *testing.T) {
 	}
 }
 
+// TestAuthHangs: a server that says no more in a login.
+func TestAuthHangs(t *testing.T) {
+	for _, talk := range []script{{"< AUTH TEST"}, {"< AUTH TEST", "> 334 ", "< YQ=="}} {
+		s := serve(t, join(authHello, talk, script{"hang"}))
+		x := s.logins(tlspolicy.Policy{}, &saslclient.Credentials{User: "u"}, &scripted{says: []string{"-", "a"}})
+		x.config.Timeouts.Auth = 50 * time.Millisecond
+		if got := s.send(x, message("bob@example.net")); got != "Deferred 4.4.2 timeout while waiting for the reply to AUTH (down)" {
+			t.Error(got)
+		}
+	}
+}
+
 // TestUnproven: a server that does not prove that it knows the password gets no mail.
 func TestUnproven(t *testing.T) {
 	s := serve(t, join(authHello, script{"< AUTH TEST eA==", "> 235 ok", "hang"}))

@@ -21,6 +21,7 @@ func (s *SMTP) connect(ctx context.Context, peer *Peer) (*conn, *problem) {
 	}
 	c, p := s.open(ctx, peer, &d, false)
 	if p != nil && p.noTLS && !d.policy.Required() && ctx.Err() == nil {
+		s.config.Log.Warn("TLS has failed, going on in clear", "relay", peer.String(), "reason", p.text)
 		c, p = s.open(ctx, peer, &d, true)
 	}
 	if p == nil {
@@ -101,6 +102,7 @@ func (s *SMTP) secure(c *conn, peer *Peer) *problem {
 		p.status, p.text = statusNoSecurity, cut("TLS is required"+by(policy.Source)+", and STARTTLS is refused: "+c.reply.String())
 		return p
 	case refused:
+		s.config.Log.Warn("TLS is refused, going on in clear", "relay", peer.String(), "reason", c.reply.String())
 		return nil
 	}
 	if p := c.handshake(peer.Host); p != nil {

@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"regexp"
 	"strconv"
@@ -215,7 +216,7 @@ func (s *server) connections() int {
 // transport is one to the server. Time-outs are short.
 func (s *server) transport(change func(*Config)) *SMTP {
 	s.t.Helper()
-	config := Config{HostName: "relay.example.com", Timeouts: allTimeouts(5 * time.Second)}
+	config := Config{HostName: "relay.example.com", Log: slog.New(slog.DiscardHandler), Timeouts: allTimeouts(5 * time.Second)}
 	if change != nil {
 		change(&config)
 	}

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	gosmtp "github.com/emersion/go-smtp"
@@ -188,6 +189,62 @@ func TestPeerTLS(t *testing.T) {
 		}
 		if len(x.pool.idle) != 1 {
 			t.Errorf("%d connections are kept", len(x.pool.idle))
+		}
+	}
+}
+
+// TestPeers sends to several servers at once, some with TLS, over connections that are
+// kept: each has what is meant for it, and no more.
+func TestPeers(t *testing.T) {
+	const servers, messages, senders = 4, 200, 16
+	var peers []*backend
+	var addrs []string
+	for i := range servers {
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		addrs = append(addrs, ln.Addr().String())
+		peers = append(peers, start(t, ln, false, func(s *gosmtp.Server) {
+			if i%2 == 1 {
+				s.TLSConfig = serverTLS(t, "127.0.0.1")
+			}
+		}))
+	}
+	x, err := NewSMTP(Config{HostName: "relay.example.com", MaxIdle: 10, MaxIdlePeer: 4, MaxUses: 7})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer x.Close()
+	var next atomic.Int64
+	var running sync.WaitGroup
+	for range senders {
+		running.Go(func() {
+			for {
+				n := int(next.Add(1)) - 1
+				if n >= servers*messages {
+					return
+				}
+				m := message(fmt.Sprintf("to%d@example.net", n%servers))
+				got := x.Deliver(t.Context(), addrs[n%servers], m, []int{0})
+				if got[0].Outcome != Delivered || (got[0].Secured != "") != (n%servers%2 == 1) {
+					t.Errorf("%+v", got)
+				}
+			}
+		})
+	}
+	running.Wait()
+	if n := len(x.pool.idle); n == 0 || n > 10 {
+		t.Errorf("%d connections are kept", n)
+	}
+	for i, b := range peers {
+		if len(b.kept) != messages {
+			t.Errorf("server %d has %d messages", i, len(b.kept))
+		}
+		for _, m := range b.kept {
+			if want := fmt.Sprintf("alice@example.com to%d@example.net ", i); !strings.HasPrefix(m, want) {
+				t.Fatalf("server %d has %.60q", i, m)
+			}
 		}
 	}
 }

@@ -3,6 +3,7 @@ package deliver
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
@@ -75,6 +76,8 @@ type Config struct {
 	// if there is an error. It is not asked about sockets.
 	Login func(ctx context.Context, peer Peer) (*saslclient.Credentials, error)
 
+	Log *slog.Logger // is told when TLS is done without; nil: slog.Default()
+
 	Timeouts Timeouts
 
 	// MaxRecipients is how many recipients go with one MAIL; default 100, which every
@@ -115,6 +118,9 @@ const (
 func NewSMTP(config Config) (*SMTP, error) {
 	if config.HostName == "" {
 		return nil, errors.New("no host name to introduce ourselves by")
+	}
+	if config.Log == nil {
+		config.Log = slog.Default()
 	}
 	config.Timeouts.complete()
 	config.MaxRecipients = or(config.MaxRecipients, 100)

@@ -99,6 +99,7 @@ func TestHangs(t *testing.T) {
 	}{
 		{script{}, func(t *Timeouts) { t.Greeting = 50 * time.Millisecond }, "the greeting (down)"},
 		{hello[:2], func(t *Timeouts) { t.Hello = 50 * time.Millisecond }, "the reply to EHLO (down)"},
+		{join(offers, upgrade[:1]), func(t *Timeouts) { t.Hello = 50 * time.Millisecond }, "the reply to STARTTLS (down)"},
 		{hello, func(t *Timeouts) { t.Mail = 50 * time.Millisecond }, "the reply to MAIL"},
 		{join(hello, begin[:4]), func(t *Timeouts) { t.Rcpt = 50 * time.Millisecond }, "the reply to RCPT"},
 		{join(hello, begin[:5]), func(t *Timeouts) { t.Data = 50 * time.Millisecond }, "the reply to DATA"},

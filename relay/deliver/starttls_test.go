@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"log/slog"
 	"net"
 	"slices"
 	"strings"
@@ -72,11 +73,18 @@ func TestStartTLS(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			s := serveAt(t, "127.0.0.1:0", serverTLS(t, "127.0.0.1"), c.scripts...)
-			x := s.transport(secureBy(c.policy))
+			var log bytes.Buffer
+			x := s.transport(func(config *Config) {
+				secureBy(c.policy)(config)
+				config.Log = slog.New(slog.NewTextHandler(&log, nil))
+			})
 			m := message("bob@example.net")
 			got := x.Deliver(t.Context(), s.addr, m, all(m))
 			if text := steady(show(got)); text != c.want && !(strings.HasSuffix(c.want, ": ") && strings.HasPrefix(text, c.want)) || got[0].Secured != c.secured {
 				t.Errorf("got  %s (%s)\nwant %s (%s)", text, got[0].Secured, c.want, c.secured)
+			}
+			if told := strings.Contains(log.String(), "going on in clear"); told != (len(c.scripts) == 2 || c.name == "may, refused") {
+				t.Errorf("the log has %q", log.String())
 			}
 			if s.connections() != len(c.scripts) {
 				t.Errorf("%d connections", s.connections())
