@@ -74,7 +74,7 @@ func (s *session) create(dots bool) smtp.Reply {
 	c := &s.facts.Conn
 	w, err := s.server.cfg.Spool.Create(spool.Envelope{
 		Arrived: now, Sender: s.tx.reverse, EightBit: s.tx.eightBit, UTF8: s.tx.utf8,
-		Recipients: s.tx.rcpts, Hold: s.tx.result.Quarantine,
+		Recipients: s.tx.rcpts, Hold: s.tx.result.Quarantine, Ret: s.tx.ret, EnvID: s.tx.envID,
 		Client: spool.Client{Addr: c.Addr, Name: c.Name, Helo: s.facts.Helo.Name, Auth: s.facts.Auth.Authen},
 	})
 	if err != nil {

@@ -11,8 +11,11 @@ var errShort = errors.New("envelope is cut off")
 
 // decoder reads what the functions above wrote. After an error everything is zero.
 type decoder struct {
-	p   []byte
-	err error
+	p    []byte
+	skim bool // texts and recipients are passed over, but for their numbers
+	err  error
+
+	addressed, judged int // recipients that there are, and that there are states of
 }
 
 func (d *decoder) fail(err error) {
@@ -56,14 +59,22 @@ func (d *decoder) text() string { return d.shortText(maxHead) }
 
 // shortText is a text of at most so many bytes.
 func (d *decoder) shortText(most uint64) string {
+	p := d.bytes(most)
+	if d.skim {
+		return ""
+	}
+	return string(p)
+}
+
+func (d *decoder) bytes(most uint64) []byte {
 	n := d.uvarint(most)
 	if n > uint64(len(d.p)) {
 		d.fail(errShort)
-		return ""
+		return nil
 	}
-	s := string(d.p[:n])
+	p := d.p[:n]
 	d.p = d.p[n:]
-	return s
+	return p
 }
 
 func (d *decoder) envelope() Envelope {
@@ -74,18 +85,23 @@ func (d *decoder) envelope() Envelope {
 	}
 	e.EightBit, e.UTF8 = flags&flagEightBit != 0, flags&flagUTF8 != 0
 	e.Sender = d.text()
-	if addr := d.text(); addr != "" {
-		if err := e.Client.Addr.UnmarshalBinary([]byte(addr)); err != nil {
+	if addr := d.bytes(maxHead); len(addr) > 0 {
+		if err := e.Client.Addr.UnmarshalBinary(addr); err != nil {
 			d.fail(err)
 		}
 	}
 	e.Client.Name, e.Client.Helo, e.Client.Auth = d.text(), d.text(), d.text()
-	n := d.uvarint(min(maxRecipients, uint64(len(d.p))))
-	e.Recipients = make([]Recipient, n)
-	for i := range e.Recipients {
-		e.Recipients[i].Address = d.text()
+	d.addressed = int(d.uvarint(min(maxRecipients, uint64(len(d.p)))))
+	if !d.skim {
+		e.Recipients = make([]Recipient, d.addressed)
+	}
+	for i := range d.addressed {
+		r := Recipient{Address: d.text()}
 		if flags&flagNotify != 0 {
-			d.notify(&e.Recipients[i])
+			d.notify(&r)
+		}
+		if !d.skim {
+			e.Recipients[i] = r
 		}
 	}
 	if flags&flagReports != 0 {
@@ -111,11 +127,16 @@ func (d *decoder) notify(r *Recipient) {
 }
 
 func (d *decoder) state() state {
-	s := state{version: uint32(d.uvarint(math.MaxUint32)), attempts: uint32(d.uvarint(math.MaxUint32)), nextTry: d.varint(), hold: d.shortText(maxHold)}
-	n := d.uvarint(min(maxRecipients, uint64(len(d.p))))
-	s.recipients = make([]outcome, n)
-	for i := range s.recipients {
-		s.recipients[i] = d.outcome()
+	s := state{version: uint32(d.uvarint(math.MaxUint32)), attempts: uint32(d.uvarint(math.MaxUint32)), nextTry: d.varint(), hold: string(d.bytes(maxHold))}
+	d.judged = int(d.uvarint(min(maxRecipients, uint64(len(d.p)))))
+	if !d.skim {
+		s.recipients = make([]outcome, d.judged)
+	}
+	for i := range d.judged {
+		o := d.outcome()
+		if !d.skim {
+			s.recipients[i] = o
+		}
 	}
 	if len(d.p) > 0 {
 		flags := d.byte()
@@ -148,12 +169,31 @@ func (d *decoder) outcome() outcome {
 // decodeMessage reads the head of a message record.
 func decodeMessage(head []byte) (Envelope, state, error) {
 	d := decoder{p: head}
+	e, s := d.message()
+	return e, s, d.err
+}
+
+func (d *decoder) message() (Envelope, state) {
 	e := d.envelope()
 	s := d.state()
-	if d.err == nil && len(s.recipients) != len(e.Recipients) {
-		d.fail(fmt.Errorf("%d recipients, but states of %d", len(e.Recipients), len(s.recipients)))
+	if d.err == nil && d.judged != d.addressed {
+		d.fail(fmt.Errorf("%d recipients, but states of %d", d.addressed, d.judged))
 	}
-	return e, s, d.err
+	return e, s
+}
+
+// skimMessage reads of the head of a message record what is kept in memory.
+func skimMessage(head []byte) (arrived int64, b brief, err error) {
+	d := decoder{p: head, skim: true}
+	e, s := d.message()
+	return nanos(e.Arrived), s.brief(), d.err
+}
+
+// skimState is likewise for that of a state record.
+func skimState(head []byte) (brief, error) {
+	d := decoder{p: head, skim: true}
+	s := d.state()
+	return s.brief(), d.err
 }
 
 // decodeState reads the head of a state record.

@@ -67,27 +67,33 @@ func (s *Spool) prepareDir() error {
 	if err := s.d.syncDir("."); err != nil {
 		return err
 	}
-	f, err := s.d.open(formatName)
-	if errors.Is(err, os.ErrNotExist) {
+	var old bool
+	var err error
+	if s.mark, old, err = s.format(); errors.Is(err, os.ErrNotExist) {
 		return s.makeFormat()
 	}
+	if err == nil && old {
+		err = s.writeFormat()
+	}
+	return err
+}
+
+// format reads the format file.
+func (s *Spool) format() (m mark, old bool, err error) {
+	f, err := s.d.open(formatName)
 	if err != nil {
-		return err
+		return m, false, err
 	}
 	defer f.close()
 	size, err := f.size()
 	if err != nil {
-		return err
+		return m, false, err
 	}
 	text := make([]byte, min(size, 4096))
 	if err := f.readAt(text, 0); err != nil {
-		return err
+		return m, false, err
 	}
-	var old bool
-	if s.mark, old, err = readFormat(string(text)); err == nil && old {
-		err = s.writeFormat()
-	}
-	return err
+	return readFormat(string(text))
 }
 
 // readFormat reads the text of a format file; old says that it is that of format 1.

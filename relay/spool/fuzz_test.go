@@ -83,7 +83,13 @@ func FuzzEnvelope(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		e, st, err := decodeMessage(data)
 		if err != nil {
+			if _, _, skimmed := skimMessage(data); skimmed == nil {
+				t.Fatal(err)
+			}
 			return
+		}
+		if arrived, b, err := skimMessage(data); err != nil || arrived != nanos(e.Arrived) || b != st.brief() {
+			t.Fatalf("skimmed: %v, %+v, %v", arrived, b, err)
 		}
 		again, st2, err := decodeMessage(appendState(appendEnvelope(nil, &e), &st))
 		if err != nil || !reflect.DeepEqual(again, e) || !reflect.DeepEqual(st2, st) {
@@ -120,7 +126,7 @@ func FuzzOwnFile(f *testing.F) {
 			t.Fatal(err)
 		}
 		defer file.close()
-		m, err := (&recovery{s: s}).loadOwn(file, 5)
+		m, err := (&recovery{s: s}).loadOwn(file, 5, make([]byte, firstRead))
 		if err == nil && (m.size > int64(len(data)) || m.latest().off > int64(len(data))) {
 			t.Fatalf("size %d, state %d of %d bytes", m.size, m.latest().off, len(data))
 		}

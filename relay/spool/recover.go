@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"slices"
+	"sync"
+	"sync/atomic"
 )
 
 // found is what a record of the log says.
@@ -22,6 +24,7 @@ type found struct {
 type scanned struct {
 	*segment
 	records []found
+	ends    []end // that it says
 	gaps    []gap
 	last    int64 // behind its last whole record
 }
@@ -30,6 +33,7 @@ type scanned struct {
 type recovery struct {
 	s        *Spool
 	segments []*scanned
+	spares   []uint64
 	ends     map[uint64]end
 	messages map[uint64]*Message
 	states   map[uint64]placed // newest, of messages that the log does not have
@@ -41,11 +45,20 @@ type placed struct {
 	place
 }
 
+func newRecovery(s *Spool) *recovery {
+	return &recovery{s: s, ends: map[uint64]end{}, messages: map[uint64]*Message{}, states: map[uint64]placed{}, done: map[uint64]bool{}}
+}
+
 // recover rebuilds the queue from what is on the disk.
 func (s *Spool) recover() error {
-	r := &recovery{s: s, ends: map[uint64]end{}, messages: map[uint64]*Message{}, states: map[uint64]placed{}, done: map[uint64]bool{}}
+	r := newRecovery(s)
 	if err := r.readLog(); err != nil {
 		return err
+	}
+	for _, n := range r.spares {
+		if err := r.keepSpare(n); err != nil {
+			return err
+		}
 	}
 	if err := r.spareEmpty(); err != nil {
 		return err
@@ -85,24 +98,45 @@ func (r *recovery) readLog() error {
 			s.o.Log.Warn("spool: a file that is not ours is left alone", "file", logDir+"/"+name)
 			continue
 		case spare:
-			err = r.keepSpare(n)
+			r.spares = append(r.spares, n)
 		default:
 			numbers = append(numbers, n)
-		}
-		if err != nil {
-			return err
 		}
 		s.lastNumber = max(s.lastNumber, n)
 	}
 	slices.Sort(numbers)
+	return r.readSegments(numbers)
+}
+
+// readAtOnce is how many segments are read at the same time, each into memory of its own.
+const readAtOnce = 4
+
+func (r *recovery) readSegments(numbers []uint64) error {
 	for _, n := range numbers {
-		g, err := r.readSegment(n)
+		f, err := r.s.d.open(segmentName(n))
 		if err != nil {
 			return err
 		}
-		r.segments = append(r.segments, g)
+		r.segments = append(r.segments, &scanned{segment: &segment{number: n, f: f}})
 	}
-	return nil
+	failed := make([]error, len(numbers))
+	var next atomic.Int64
+	var wait sync.WaitGroup
+	for range min(readAtOnce, len(numbers)) {
+		wait.Go(func() {
+			var buf []byte
+			for i := next.Add(1) - 1; i < int64(len(numbers)); i = next.Add(1) - 1 {
+				buf, failed[i] = r.readSegment(r.segments[i], buf)
+			}
+		})
+	}
+	wait.Wait()
+	for _, g := range r.segments {
+		for _, e := range g.ends {
+			r.ends[e.segment] = e
+		}
+	}
+	return errors.Join(failed...)
 }
 
 // keepSpare takes note of a file to be used again.
@@ -147,67 +181,65 @@ func (r *recovery) spareEmpty() error {
 	return nil
 }
 
-func (r *recovery) readSegment(n uint64) (*scanned, error) {
-	f, err := r.s.d.open(segmentName(n))
-	if err != nil {
-		return nil, err
-	}
-	g := &scanned{segment: &segment{number: n, f: f}}
-	if g.size, err = f.size(); err != nil {
-		return nil, err
+// readSegment reads a segment by way of buf, or of what it returns for the next one.
+func (r *recovery) readSegment(g *scanned, buf []byte) (_ []byte, err error) {
+	n := g.number
+	if g.size, err = g.f.size(); err != nil {
+		return buf, err
 	}
 	// A process that was killed may have left what is not on the disk yet; what follows
 	// from it must not get there first.
-	if err := f.sync(); err != nil {
-		return nil, err
+	if err := g.f.sync(); err != nil {
+		return buf, err
 	}
-	data, bad := readAll(f, min(g.size, maxSegment))
+	size := min(g.size, maxSegment)
+	if int64(cap(buf)) < size {
+		buf = make([]byte, size)
+	}
+	data := buf[:size]
+	bad := readAll(g.f, data)
 	if bad != nil {
 		g.keep = true
 		r.s.o.Log.Error("spool: a segment cannot be read in places", "segment", segmentName(n), "error", bad)
 	}
 	g.last, g.gaps = scan(data, 0, r.s.mark, n, func(h *header, head, _ []byte) { r.note(g, h, head) })
 	g.end = roundUp(g.last)
-	return g, nil
+	return buf, nil
 }
 
 // maxSegment bounds what is read of a file that is called a segment.
 const maxSegment = 1 << 30
 
 // readAll reads what can be read; the rest is zeros, and there is an error.
-func readAll(f file, size int64) ([]byte, error) {
-	data := make([]byte, size)
+func readAll(f file, data []byte) error {
 	err := f.readAt(data, 0)
 	if err == nil {
-		return data, nil
+		return nil
 	}
-	for at := int64(0); at < size; at += page {
-		part := data[at:min(at+page, size)]
-		if f.readAt(part, at) != nil {
+	for at := 0; at < len(data); at += page {
+		part := data[at:min(at+page, len(data))]
+		if f.readAt(part, int64(at)) != nil {
 			clear(part)
 		}
 	}
-	return data, err
+	return err
 }
 
 // note remembers a record. A head that cannot be decoded is damage.
 func (r *recovery) note(g *scanned, h *header, head []byte) {
 	n := found{kind: h.kind, id: h.id, at: int64(h.at), head: h.head, body: h.body}
-	var st state
 	var err error
 	switch h.kind {
 	case kindMessage:
-		var e Envelope
-		e, st, err = decodeMessage(head)
-		n.arrived = nanos(e.Arrived)
+		n.arrived, n.state, err = skimMessage(head)
 	case kindState:
-		st, err = decodeState(head)
+		n.state, err = skimState(head)
 	case kindDone:
 		for ; len(head) >= 8; head = head[8:] {
 			n.done = append(n.done, binary.LittleEndian.Uint64(head))
 		}
 	case kindEnd:
-		r.ends[h.id] = end{h.id, h.body, h.flags}
+		g.ends = append(g.ends, end{h.id, h.body, h.flags})
 		return
 	}
 	if err != nil {
@@ -215,7 +247,6 @@ func (r *recovery) note(g *scanned, h *header, head []byte) {
 		r.s.o.Log.Error("spool: an envelope is damaged", "segment", segmentName(g.number), "offset", h.at, "id", idText(h.id), "error", err)
 		return
 	}
-	n.state = st.brief()
 	g.records = append(g.records, n)
 }
 

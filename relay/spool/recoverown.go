@@ -1,9 +1,11 @@
 package spool
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -20,13 +22,28 @@ type ownFile struct {
 
 // readOwn reads the files of mail/.
 func (r *recovery) readOwn() error {
+	all, err := r.listOwn()
+	if err != nil {
+		return err
+	}
+	r.loadAll(all)
+	for i := range all {
+		if err := r.take(&all[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// listOwn gives the files of mail/ that are to be read.
+func (r *recovery) listOwn() ([]ownFile, error) {
 	s := r.s
 	folders, err := s.d.names(mailDir)
 	if err == nil {
 		err = s.d.syncDir(mailDir)
 	}
 	if err != nil {
-		return err
+		return nil, err
 	}
 	var all []ownFile
 	for _, folder := range folders {
@@ -41,20 +58,16 @@ func (r *recovery) readOwn() error {
 			continue
 		}
 		if err != nil {
-			return err
+			return nil, err
 		}
 		s.folders[folder] = true
 		for _, name := range names {
 			all = r.sortOwn(all, folder, name)
 		}
 	}
-	r.loadAll(all)
-	for i := range all {
-		if err := r.take(&all[i]); err != nil {
-			return err
-		}
-	}
-	return nil
+	// In the order in which they were written they are near each other on the disk.
+	slices.SortFunc(all, func(a, b ownFile) int { return cmp.Compare(a.id, b.id) })
+	return all, nil
 }
 
 // sortOwn adds a file to those that are to be read, if it is one.
@@ -77,13 +90,14 @@ func (r *recovery) sortOwn(all []ownFile, folder, name string) []ownFile {
 }
 
 // readers at once; a disk that is not in memory answers several sooner.
-const readers = 8
+const readers = 32
 
 func (r *recovery) loadAll(all []ownFile) {
 	var next atomic.Int64
 	var wait sync.WaitGroup
 	for range readers {
 		wait.Go(func() {
+			buf := make([]byte, firstRead)
 			for i := next.Add(1) - 1; i < int64(len(all)); i = next.Add(1) - 1 {
 				o := &all[i]
 				f, err := r.s.d.open(o.name)
@@ -91,7 +105,7 @@ func (r *recovery) loadAll(all []ownFile) {
 					o.bad = err
 					continue
 				}
-				o.m, err = r.loadOwn(f, o.id)
+				o.m, err = r.loadOwn(f, o.id, buf)
 				o.bad = errors.Join(err, f.close())
 			}
 		})
@@ -124,14 +138,14 @@ func (r *recovery) take(o *ownFile) error {
 // firstRead is enough for header and head of most messages.
 const firstRead = 1024
 
-// loadOwn reads header, head, and the states that were added. The body is checked when
+// loadOwn reads header, head, and the states that were added, by way of buf. The body is checked when
 // it is read: a file has its name only after it was synced.
-func (r *recovery) loadOwn(f file, id uint64) (*Message, error) {
+func (r *recovery) loadOwn(f file, id uint64, buf []byte) (*Message, error) {
 	size, err := f.size()
 	if err != nil {
 		return nil, err
 	}
-	buf := make([]byte, min(size, firstRead))
+	buf = buf[:min(size, int64(len(buf)))]
 	if err := f.readAt(buf, 0); err != nil {
 		return nil, err
 	}
@@ -149,12 +163,12 @@ func (r *recovery) loadOwn(f file, id uint64) (*Message, error) {
 	if checksum(head) != h.headCRC {
 		return nil, errors.New("checksum of the envelope")
 	}
-	e, st, err := decodeMessage(head)
+	arrived, b, err := skimMessage(head)
 	if err != nil {
 		return nil, err
 	}
-	m := &Message{s: r.s, id: id, arrived: nanos(e.Arrived), size: h.body, head: h.head}
-	m.setState(st.brief())
+	m := &Message{s: r.s, id: id, arrived: arrived, size: h.body, head: h.head}
+	m.setState(b)
 	return m, r.addedStates(f, m, roundUp(h.size()), size)
 }
 
@@ -175,8 +189,8 @@ func (r *recovery) addedStates(f file, m *Message, from, size int64) error {
 		if h.kind != kindState || h.id != m.id || h.off%page != 0 {
 			return
 		}
-		if st, err := decodeState(head); err == nil {
-			m.take(st.brief(), place{nil, h.off})
+		if b, err := skimState(head); err == nil {
+			m.take(b, place{nil, h.off})
 		}
 	})
 	return nil

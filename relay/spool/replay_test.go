@@ -180,11 +180,18 @@ func crash(t *testing.T, base string, c *crashDisk, b *belief, what string) {
 	}
 	o := small()
 	o.d = lazyDisk{dirDisk(dir)}
+	compare := func(*Spool) {}
+	if c.rand.IntN(3) == 0 && hasFormat(dir) {
+		compare = lookFirst(t, dir, what)
+	}
 	for again := range 1 + c.rand.IntN(3)/2 {
 		s, err := Open(dir, o)
 		if err != nil {
 			t.Errorf("%s: %v", what, err)
 			return
+		}
+		if again == 0 {
+			compare(s)
 		}
 		b.verify(t, s, what)
 		if err := s.Close(); err != nil {
@@ -198,6 +205,12 @@ func crash(t *testing.T, base string, c *crashDisk, b *belief, what string) {
 			return
 		}
 	}
+}
+
+// hasFormat reports whether the first start came so far that there is a spool.
+func hasFormat(dir string) bool {
+	_, err := os.Stat(filepath.Join(dir, formatName))
+	return err == nil
 }
 
 func (b *belief) verify(t *testing.T, s *Spool, what string) {
