@@ -55,7 +55,7 @@ func TestExampleDefaults(t *testing.T) {
 	_, relay, _ := strings.Cut(text, "\n[relay]\n")
 	relay, _, _ = strings.Cut(relay, "\n[admin]\n")
 	var told []string
-	for _, m := range regexp.MustCompile(`(?m)^# ((?:listen|spool|bare_newline|max_[a-z_]+|[a-z]+_timeout|min_free|retry|queue_lifetime|tls_min|auth_mechanisms|users) *= .*)$`).FindAllStringSubmatch(relay, -1) {
+	for _, m := range regexp.MustCompile(`(?m)^# ((?:listen|spool|bare_newline|max_[a-z_]+|[a-z]+_timeout|min_free|retry|queue_lifetime|queue_warn|bounce_size|tls_min|auth_mechanisms|users) *= .*)$`).FindAllStringSubmatch(relay, -1) {
 		told = append(told, m[1])
 	}
 	c, err := config.Parse("f", []byte("[relay]\n"+strings.Join(told, "\n")+"\n"))

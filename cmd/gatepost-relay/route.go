@@ -18,19 +18,28 @@ var errNoLocalMail = errors.New("mail for this domain is local, and relay.local_
 // routes are the ways out: a transport for local mail, and the smart host for the rest.
 type routes struct {
 	engine *setup.Engine
-	smart  *deliver.SMTP
-	local  deliver.Transport // nil: local mail is refused
+	smart  queue.Route
+	local  queue.Route // no Transport: local mail is refused
 	close  []func()
 }
 
 func openRoutes(cfg *config.Config, e *setup.Engine) (*routes, error) {
 	r, hostName := &routes{engine: e}, e.HostName()
-	hop := func(address string, lmtp bool) (*deliver.SMTP, error) {
-		t, err := deliver.NewSMTP(deliver.Config{Address: address, LMTP: lmtp, HostName: hostName, Resolve: e.Addresses})
+	resolve := func(ctx context.Context, host string) (deliver.Addresses, error) {
+		addrs, err := e.Addresses(ctx, host)
+		return deliver.Addresses{Addrs: addrs}, err
+	}
+	hop := func(address string, lmtp bool) (queue.Route, error) {
+		hops, err := deliver.ParseDestination(address)
+		if err != nil {
+			return queue.Route{}, err
+		}
+		hops[0].MX = false // it is a host
+		t, err := deliver.NewSMTP(deliver.Config{LMTP: lmtp, HostName: hostName, Resolve: resolve})
 		if err == nil {
 			r.close = append(r.close, t.Close)
 		}
-		return t, err
+		return queue.Route{Transport: t, Destination: deliver.FormatDestination(hops)}, err
 	}
 	var err error
 	if r.smart, err = hop(cfg.Relay.SmartHost.String(), false); err != nil {
@@ -40,7 +49,7 @@ func openRoutes(cfg *config.Config, e *setup.Engine) (*routes, error) {
 	case config.LocalSmartHost:
 		r.local = r.smart
 	case config.LocalMaildir:
-		r.local, err = deliver.NewMaildir(m.Address, hostName)
+		r.local.Transport, err = deliver.NewMaildir(m.Address, hostName)
 	case config.LocalLMTP:
 		r.local, err = hop(m.Address, true)
 	case config.LocalLMTPUnix:
@@ -61,11 +70,11 @@ func (r *routes) route(ctx context.Context, _, recipient string) (queue.Route, e
 	case err != nil:
 		return queue.Route{}, fmt.Errorf("whether %s is local cannot be told: %w", to.Domain, err)
 	case !local:
-		return queue.Route{Transport: r.smart}, nil
-	case r.local == nil:
+		return r.smart, nil
+	case r.local.Transport == nil:
 		return queue.Route{}, errNoLocalMail
 	}
-	return queue.Route{Transport: r.local}, nil
+	return r.local, nil
 }
 
 func (r *routes) closeAll() {

@@ -158,11 +158,9 @@ func (w *Writer) post(ctx context.Context, l *letter) (*spool.Message, error) {
 		return nil, err
 	}
 	defer body.Close()
-	if l.returned, err = survey(body, l.whole && l.Message.Size() <= w.c.Size); err != nil {
+	if err := l.look(body, l.whole && l.Message.Size() <= w.c.Size); err != nil {
 		return nil, err
 	}
-	l.utf8 = l.Envelope.UTF8 || !ascii(l.to)
-	l.now = time.Now()
 	out, err := w.c.Spool.Create(spool.Envelope{
 		Arrived:    l.now,
 		EightBit:   l.utf8 || l.returned.eightBit,
@@ -178,4 +176,12 @@ func (w *Writer) post(ctx context.Context, l *letter) (*spool.Message, error) {
 		return nil, err
 	}
 	return out.Commit(ctx)
+}
+
+// look settles what form a report has.
+func (l *letter) look(body io.ReadSeeker, whole bool) (err error) {
+	l.utf8 = l.Envelope.UTF8 || !ascii(l.to)
+	l.now = time.Now()
+	l.returned, err = survey(body, whole)
+	return err
 }

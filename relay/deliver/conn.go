@@ -21,15 +21,29 @@ type extensions struct {
 	utf8       bool  // RFC 6531
 	size       bool  // RFC 1870
 	maxSize    int64 // 0: not told
+	dsn        bool  // RFC 3461
+	chunking   bool  // RFC 3030
+	startTLS   bool  // RFC 3207
+	auth       bool  // RFC 4954
+	mechanisms []string
+	maxRcpt    int // LIMITS RCPTMAX (RFC 9422); 0: not told
+	maxMail    int // LIMITS MAILMAX; 0: not told
 }
+
+// maxMechanisms bounds those that a server may offer.
+const maxMechanisms = 50
 
 // conn is a connection to a server, of use to one goroutine at a time.
 type conn struct {
-	net.Conn
+	net.Conn          // with TLS, if there is any
+	raw      net.Conn // without
+	tls      *tlsState
 	in       *bufio.Reader
 	out      []byte // commands, to be written at once
 	reply    reply
-	relay    string
+	via      via
+	place    place
+	demand   demand // that it was made for
 	timeouts *Timeouts
 	can      extensions
 
@@ -49,13 +63,13 @@ type stage struct {
 }
 
 func newConn(c net.Conn, relay string, timeouts *Timeouts) *conn {
-	return &conn{Conn: c, in: bufio.NewReaderSize(c, 2*maxReplyLine), relay: relay, timeouts: timeouts}
+	return &conn{Conn: c, raw: c, in: bufio.NewReaderSize(c, 2*maxReplyLine), via: via{relay: relay}, timeouts: timeouts}
 }
 
 // guard has the end of ctx end whatever waits, until release is called.
 func (c *conn) guard(ctx context.Context) (release func()) {
 	c.ctx = ctx
-	stop := context.AfterFunc(ctx, func() { c.SetDeadline(time.Unix(1, 0)) })
+	stop := context.AfterFunc(ctx, func() { c.raw.SetDeadline(time.Unix(1, 0)) })
 	return func() {
 		if !stop() {
 			c.broken = true // its deadline is past, or soon will be
@@ -69,9 +83,9 @@ func (c *conn) arm(wait time.Duration) {
 	if !c.limit.IsZero() && c.limit.Before(until) {
 		until = c.limit
 	}
-	c.SetDeadline(until)
+	c.raw.SetDeadline(until)
 	if c.ctx.Err() != nil {
-		c.SetDeadline(time.Unix(1, 0))
+		c.raw.SetDeadline(time.Unix(1, 0))
 	}
 }
 
@@ -142,15 +156,16 @@ func cause(err error) string {
 	return Sanitise([]byte(err.Error()))
 }
 
-// hello waits for the greeting and introduces us. A server that knows no EHLO is told
-// HELO (RFC 5321, 3.2); there is nothing of the kind in LMTP.
-func (c *conn) hello(name string, lmtp bool) *problem {
-	if p := c.hear(stage{"the greeting", c.timeouts.Greeting}); p != nil {
+func (c *conn) greeting() *problem {
+	if p := c.hear(stage{"the greeting", c.timeouts.Greeting}); p != nil || c.reply.code == 220 {
 		return p
 	}
-	if c.reply.code != 220 {
-		return c.reply.problem()
-	}
+	return c.reply.problem()
+}
+
+// hello introduces us. A server that knows no EHLO is told HELO (RFC 5321, 3.2); there is
+// nothing of the kind in LMTP.
+func (c *conn) hello(name string, lmtp bool) *problem {
 	verb := "EHLO "
 	if lmtp {
 		verb = "LHLO "
@@ -191,7 +206,21 @@ func (e *extensions) learn(line string) {
 	if len(words) == 0 {
 		return
 	}
+	if name, first, old := strings.Cut(words[0], "="); old && strings.EqualFold(name, "AUTH") {
+		words = append([]string{name, first}, words[1:]...) // as servers said before RFC 2554
+	}
 	switch strings.ToUpper(words[0]) {
+	case "DSN":
+		e.dsn = true
+	case "CHUNKING":
+		e.chunking = true
+	case "STARTTLS":
+		e.startTLS = true
+	case "AUTH":
+		e.auth = true
+		e.mechanisms = append(e.mechanisms, words[1:min(len(words), 1+maxMechanisms-len(e.mechanisms))]...)
+	case "LIMITS":
+		e.limit(words[1:])
 	case "PIPELINING":
 		e.pipelining = true
 	case "8BITMIME":
@@ -208,9 +237,34 @@ func (e *extensions) learn(line string) {
 	}
 }
 
+// limit reads the limits of RFC 9422.
+func (e *extensions) limit(words []string) {
+	for _, word := range words {
+		name, value, _ := strings.Cut(word, "=")
+		n, err := strconv.ParseUint(value, 10, 31)
+		if err != nil || n == 0 {
+			continue
+		}
+		switch strings.ToUpper(name) {
+		case "RCPTMAX":
+			e.maxRcpt = int(n)
+		case "MAILMAX":
+			e.maxMail = int(n)
+		}
+	}
+}
+
+// maxUses is how many transactions it takes.
+func (c *conn) maxUses(otherwise int) int {
+	if c.can.maxMail > 0 {
+		return min(otherwise, c.can.maxMail)
+	}
+	return otherwise
+}
+
 // quit takes leave without waiting for the answer.
 func (c *conn) quit() {
-	c.SetDeadline(time.Now().Add(time.Second))
+	c.raw.SetDeadline(time.Now().Add(time.Second))
 	c.Write([]byte("QUIT\r\n"))
 	c.Close()
 }
@@ -219,7 +273,7 @@ func (c *conn) quit() {
 // has sent something unasked is about to close it, or its words would be taken for the
 // answer to ours.
 func (c *conn) quiet() bool {
-	sc, ok := c.Conn.(syscall.Conn)
+	sc, ok := c.raw.(syscall.Conn)
 	if !ok || c.in.Buffered() > 0 {
 		return false
 	}
@@ -227,10 +281,16 @@ func (c *conn) quiet() bool {
 	if err != nil {
 		return false
 	}
+	var one [1]byte
 	var peekErr error
 	err = raw.Control(func(fd uintptr) {
-		var one [1]byte
 		_, _, peekErr = syscall.Recvfrom(int(fd), one[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
 	})
-	return err == nil && errors.Is(peekErr, syscall.EAGAIN)
+	if err != nil || !errors.Is(peekErr, syscall.EAGAIN) || c.tls == nil {
+		return err == nil && errors.Is(peekErr, syscall.EAGAIN)
+	}
+	// What TLS has read ahead comes even when the time is over.
+	c.raw.SetDeadline(time.Unix(1, 0))
+	n, err := c.Read(one[:])
+	return n == 0 && errors.Is(err, os.ErrDeadlineExceeded)
 }

@@ -25,12 +25,32 @@ type Transport interface {
 	// Deliver tries once to hand m to those of its recipients whose indexes are given,
 	// and returns the result for each, in their order. The destination is the next hop, in
 	// the transport's own form; "" for one that has only one. It returns soon after ctx is
-	// done; what was under way then is deferred.
+	// done; what was under way then is deferred. A Message that is a Recorder is told of
+	// what has been settled on the way.
 	Deliver(ctx context.Context, destination string, m Message, recipients []int) []Result
 
 	// String is where it goes to, for the log.
 	String() string
 }
+
+// Recorder is a Message whose bearer writes down what has become of recipients before
+// Deliver returns. When a delivery takes more than one transaction, Settled is called after
+// each but the last, with indexes as Deliver was given them, and the results that Deliver
+// will return for them: so a crash can only lose the word of the transaction under way. The
+// slices are the callee's to keep.
+type Recorder interface {
+	Settled(recipients []int, results []Result)
+}
+
+// NoRoute is the error of a lookup that has an answer of its own to give: that a domain
+// takes no mail (Failed; RFC 7505), or that it is not known who does (Deferred).
+type NoRoute struct {
+	Outcome Outcome
+	Status  smtp.EnhancedCode
+	Text    string
+}
+
+func (e NoRoute) Error() string { return e.Text }
 
 // Outcome is what has become of a recipient in one attempt.
 type Outcome uint8
@@ -83,8 +103,12 @@ var (
 	statusLocal      = smtp.EnhancedCode{Class: 4, Subject: 3}
 	statusNoAnswer   = smtp.EnhancedCode{Class: 4, Subject: 4, Detail: 1}
 	statusConnection = smtp.EnhancedCode{Class: 4, Subject: 4, Detail: 2}
-	statusNoRoute    = smtp.EnhancedCode{Class: 4, Subject: 4, Detail: 3}
+	statusNoLookup   = smtp.EnhancedCode{Class: 4, Subject: 4, Detail: 3}
 	statusProtocol   = smtp.EnhancedCode{Class: 4, Subject: 5}
+	statusPolicy     = smtp.EnhancedCode{Class: 4, Subject: 7}
+	statusNoSecurity = smtp.EnhancedCode{Class: 4, Subject: 7, Detail: 4}
+	statusTLS        = smtp.EnhancedCode{Class: 4, Subject: 7, Detail: 5}
+	statusLogin      = smtp.EnhancedCode{Class: 4, Subject: 7, Detail: 8}
 	statusBadMailbox = smtp.EnhancedCode{Class: 5, Subject: 1, Detail: 3}
 	statusBadSender  = smtp.EnhancedCode{Class: 5, Subject: 1, Detail: 7}
 	statusTooBig     = smtp.EnhancedCode{Class: 5, Subject: 3, Detail: 4}
@@ -97,21 +121,31 @@ var (
 type problem struct {
 	outcome Outcome
 	status  smtp.EnhancedCode
+	code    int // of the reply that says so
 	text    string
 	down    bool // the destination, not the message
+	ours    bool // no other server would help
 	dead    bool // the connection was closed
 	stale   bool // and was a kept one that had closed before the transaction: a fresh one may be tried
+	deaf    bool // the server could not be reached, or did not greet us
+	noTLS   bool // it went wrong because of TLS: without it there may be no problem
 }
 
-func (p *problem) result(relay string) Result {
-	return Result{Outcome: p.outcome, Status: p.status, Reply: p.text, Relay: relay, Down: p.down}
+func (p *problem) result(v via) Result {
+	return Result{Outcome: p.outcome, Status: p.status, Code: p.code, Reply: p.text, Relay: v.relay, Secured: v.secured, Down: p.down}
 }
 
 // fill makes the problem that of all who have no result yet.
-func (p *problem) fill(results []Result, of []int, relay string) {
+func (p *problem) fill(results []Result, of []int, v via) {
 	for _, i := range of {
 		if results[i].Reply == "" {
-			results[i] = p.result(relay)
+			results[i] = p.result(v)
 		}
 	}
+}
+
+// via is the server that a result comes from.
+type via struct {
+	relay   string // "" when there is none
+	secured string
 }

@@ -14,6 +14,8 @@ var errLoneCRLF = errors.New("the message has a CR or LF that is not part of a C
 type stuffer struct {
 	last byte // of the piece before; 0 at the beginning
 	line bool // the next byte is in the middle of a line
+
+	plain bool // nothing is added: the size says where the message ends
 }
 
 // append adds the wire form of src to dst. That is at most twice as long.
@@ -24,7 +26,7 @@ func (s *stuffer) append(dst, src []byte) ([]byte, error) {
 	if s.last == '\r' && src[0] != '\n' {
 		return dst, errLoneCRLF
 	}
-	if !s.line && src[0] == '.' {
+	if !s.plain && !s.line && src[0] == '.' {
 		dst = append(dst, '.')
 	}
 	from, at, breaks := 0, 0, 0
@@ -41,7 +43,7 @@ func (s *stuffer) append(dst, src []byte) ([]byte, error) {
 			breaks++
 		}
 		at++
-		if at < len(src) && src[at] == '.' {
+		if !s.plain && at < len(src) && src[at] == '.' {
 			dst = append(dst, src[from:at]...)
 			dst = append(dst, '.')
 			from = at
@@ -59,13 +61,16 @@ func (s *stuffer) append(dst, src []byte) ([]byte, error) {
 	return append(dst, src[from:]...), nil
 }
 
-// end adds the end of the message.
+// end adds the end of the message, and that of its last line if that has none.
 func (s *stuffer) end(dst []byte) ([]byte, error) {
 	if s.last == '\r' {
 		return dst, errLoneCRLF
 	}
 	if s.line {
 		dst = append(dst, '\r', '\n')
+	}
+	if s.plain {
+		return dst, nil
 	}
 	return append(dst, '.', '\r', '\n'), nil
 }

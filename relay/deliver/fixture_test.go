@@ -4,9 +4,13 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
+	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -50,7 +54,7 @@ func all(m Message) (out []int) {
 
 // script is what a server does on a connection, step by step: "> " says a line, "< "
 // waits for exactly this line, "*" reads the message to its end, "hang" waits until the
-// client has gone, "wait" until the end of the test without reading, "cut" reads one byte, and
+// client has gone, "tls" speaks TLS from here on, "bdat" reads a chunk, "wait" until the end of the test without reading, "cut" reads one byte, and
 // "more" says a line for ever. At its end, which "close" makes plain, the connection closes.
 type script []string
 
@@ -59,6 +63,7 @@ type server struct {
 	t    *testing.T
 	addr string
 	done chan struct{} // closed at the end of the test
+	tls  *tls.Config
 
 	mu    sync.Mutex
 	heard [][]byte // messages with their end
@@ -67,11 +72,16 @@ type server struct {
 
 func serve(t *testing.T, scripts ...script) *server {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	return serveAt(t, "127.0.0.1:0", nil, scripts...)
+}
+
+func serveAt(t *testing.T, addr string, config *tls.Config, scripts ...script) *server {
+	t.Helper()
+	ln, err := net.Listen("tcp", addr)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &server{t: t, addr: ln.Addr().String(), done: make(chan struct{})}
+	s := &server{t: t, addr: ln.Addr().String(), done: make(chan struct{}), tls: config}
 	var running sync.WaitGroup
 	running.Go(func() {
 		for _, script := range scripts {
@@ -90,46 +100,92 @@ func serve(t *testing.T, scripts ...script) *server {
 	return s
 }
 
+// player is one connection.
+type player struct {
+	net.Conn
+	in     *bufio.Reader
+	chunks []byte
+}
+
 func (s *server) play(c net.Conn, script script) {
-	defer c.Close()
+	p := &player{Conn: c, in: bufio.NewReader(c)}
+	defer func() { p.Close() }()
 	c.SetDeadline(time.Now().Add(10 * time.Second))
-	in := bufio.NewReader(c)
 	for _, step := range script {
-		if err := s.step(c, in, step); err != nil {
+		if err := s.step(p, step); err != nil {
 			s.t.Errorf("at %q: %v", step, err)
 			return
 		}
 	}
 }
 
-func (s *server) step(c net.Conn, in *bufio.Reader, step string) error {
+func (s *server) step(p *player, step string) error {
 	switch verb, line, _ := strings.Cut(step, " "); verb {
 	case ">":
-		_, err := io.WriteString(c, line+"\r\n")
+		_, err := io.WriteString(p, line+"\r\n")
 		return err
 	case "<":
-		got, err := in.ReadString('\n')
+		got, err := p.in.ReadString('\n')
 		if err == nil && got != line+"\r\n" {
 			err = fmt.Errorf("the client says %q", got)
 		}
 		return err
 	case "*":
-		return s.message(in)
+		return s.message(p.in)
+	case "bdat":
+		return s.chunk(p, line)
+	case "tls":
+		t := tls.Server(p.Conn, s.tls)
+		if err := t.Handshake(); err != nil && line != "fails" {
+			return err
+		}
+		p.Conn, p.in = t, bufio.NewReader(t)
 	case "hang":
-		io.Copy(io.Discard, in)
+		io.Copy(io.Discard, p.in)
 	case "cut":
-		_, err := in.ReadByte()
+		_, err := p.in.ReadByte()
 		return err
 	case "wait":
 		<-s.done
 	case "more":
 		for {
-			if _, err := io.WriteString(c, line+"\r\n"); err != nil {
+			if _, err := io.WriteString(p, line+"\r\n"); err != nil {
 				return nil
 			}
 		}
 	}
 	return nil
+}
+
+// chunk reads a chunk, whose command must be BDAT with these arguments.
+func (s *server) chunk(p *player, arguments string) error {
+	line, err := p.in.ReadString('\n')
+	if err != nil {
+		return err
+	}
+	if line != "BDAT "+arguments+"\r\n" {
+		return fmt.Errorf("the client says %q", line)
+	}
+	size, last, _ := strings.Cut(arguments, " ")
+	n, err := strconv.Atoi(size)
+	if err != nil {
+		return err
+	}
+	data := make([]byte, n)
+	if _, err := io.ReadFull(p.in, data); err != nil {
+		return err
+	}
+	if p.chunks = append(p.chunks, data...); last == "LAST" {
+		s.hear(p.chunks)
+		p.chunks = nil
+	}
+	return nil
+}
+
+func (s *server) hear(message []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.heard = append(s.heard, message)
 }
 
 func (s *server) message(in *bufio.Reader) error {
@@ -141,9 +197,7 @@ func (s *server) message(in *bufio.Reader) error {
 		}
 		got = append(got, line...)
 	}
-	s.mu.Lock()
-	s.heard = append(s.heard, got)
-	s.mu.Unlock()
+	s.hear(got)
 	return nil
 }
 
@@ -162,7 +216,7 @@ func (s *server) connections() int {
 // transport is one to the server. Time-outs are short.
 func (s *server) transport(change func(*Config)) *SMTP {
 	s.t.Helper()
-	config := Config{Address: s.addr, HostName: "relay.example.com", Timeouts: allTimeouts(5 * time.Second)}
+	config := Config{HostName: "relay.example.com", Log: slog.New(slog.DiscardHandler), Timeouts: allTimeouts(5 * time.Second)}
 	if change != nil {
 		change(&config)
 	}
@@ -175,7 +229,7 @@ func (s *server) transport(change func(*Config)) *SMTP {
 }
 
 func allTimeouts(d time.Duration) Timeouts {
-	return Timeouts{Connect: d, Greeting: d, Hello: d, Mail: d, Rcpt: d, Data: d, Block: d, End: d, Transaction: 10 * d}
+	return Timeouts{Connect: d, Greeting: d, Hello: d, TLS: d, Auth: d, Mail: d, Rcpt: d, Data: d, Block: d, End: d, Transaction: 10 * d, Search: 10 * d}
 }
 
 // show is results in short.
@@ -191,9 +245,20 @@ func show(results []Result) string {
 	return strings.Join(out, "\n")
 }
 
-func deliver(x Transport, m Message) string {
-	return show(x.Deliver(context.Background(), "", m, all(m)))
+// send sends a message to the server.
+func (s *server) send(x Transport, m Message) string { return deliver(x, s.addr, m) }
+
+func deliver(x Transport, destination string, m Message) string {
+	return show(x.Deliver(context.Background(), destination, m, all(m)))
 }
+
+// steady takes out of what was shown how a connection was closed: the rest of what the
+// client had to say is lost with a reset connection, or not.
+func steady(shown string) string {
+	return lost.ReplaceAllString(shown, "connection closed while waiting for $1")
+}
+
+var lost = regexp.MustCompile(`connection lost while waiting for ([^:\n]+): (?:connection reset by peer|broken pipe)`)
 
 // Parts of scripts.
 var (

@@ -16,7 +16,7 @@ func TestKept(t *testing.T) {
 	s := serve(t, join(hello, begin, taken, begin, taken, refused, script{"< RSET"}, begin[:3], script{"> 250 reset"}, begin[3:], taken, script{"< QUIT"}))
 	x := s.transport(func(config *Config) { config.MaxUses = 4 })
 	for i, want := range []string{"Sent", "Sent", "Failed", "Sent"} {
-		if got := deliver(x, message("bob@example.net")); !strings.HasPrefix(got, want+" ") {
+		if got := s.send(x, message("bob@example.net")); !strings.HasPrefix(got, want+" ") {
 			t.Errorf("message %d: %s", i, got)
 		}
 	}
@@ -41,7 +41,7 @@ func TestKeptClosed(t *testing.T) {
 			s := serve(t, join(allDone, end), allDone)
 			x := s.transport(nil)
 			for i := range 2 {
-				if got := deliver(x, message("bob@example.net")); got != "Sent 2.0.0 250 2.0.0 taken" {
+				if got := s.send(x, message("bob@example.net")); got != "Sent 2.0.0 250 2.0.0 taken" {
 					t.Errorf("message %d: %s", i, got)
 				}
 				time.Sleep(20 * time.Millisecond) // for what the server does next
@@ -72,8 +72,8 @@ func TestKeptNotTwice(t *testing.T) {
 			}
 			s := serve(t, scripts...)
 			x := s.transport(nil)
-			deliver(x, message("bob@example.net"))
-			if got := deliver(x, message("bob@example.net")); !strings.HasPrefix(got, c.want) {
+			s.send(x, message("bob@example.net"))
+			if got := s.send(x, message("bob@example.net")); !strings.HasPrefix(got, c.want) {
 				t.Errorf("got %s, want %s", got, c.want)
 			}
 			if s.connections() != len(scripts) {
@@ -87,14 +87,14 @@ func TestKeptNotTwice(t *testing.T) {
 func TestIdle(t *testing.T) {
 	s := serve(t, join(allDone, script{"< QUIT"}), join(allDone, script{"< QUIT"}), join(allDone, script{"< QUIT"}))
 	x := s.transport(func(config *Config) { config.IdleTime = 50 * time.Millisecond })
-	deliver(x, message("bob@example.net"))
+	s.send(x, message("bob@example.net"))
 	time.Sleep(200 * time.Millisecond)
-	deliver(x, message("bob@example.net"))
+	s.send(x, message("bob@example.net"))
 	if s.connections() != 2 {
 		t.Errorf("%d connections", s.connections())
 	}
 	x.Close()
-	deliver(x, message("bob@example.net")) // after Close it is not kept
+	s.send(x, message("bob@example.net")) // after Close it is not kept
 	if len(x.pool.idle) != 0 {
 		t.Error("a connection is kept after Close")
 	}
@@ -114,7 +114,7 @@ func TestManyRecipients(t *testing.T) {
 		m.env.Recipients = append(m.env.Recipients, spool.Recipient{Address: fmt.Sprintf("%d@example.net", i)})
 	}
 	want := "Sent 2.0.0 250 2.0.0 taken\nFailed  550 no\nFailed  554 spam\nDeferred 4.5.3 452 4.5.3 too many\nFailed  554 spam\nSent 2.0.0 250 2.0.0 taken"
-	if got := deliver(x, m); got != want {
+	if got := s.send(x, m); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 }
@@ -162,7 +162,7 @@ func TestNeeds(t *testing.T) {
 			}
 			m := message("bob@example.net")
 			c.change(m)
-			if got := deliver(s.transport(nil), m); got != c.want {
+			if got := s.send(s.transport(nil), m); got != c.want {
 				t.Errorf("got  %s\nwant %s", got, c.want)
 			}
 		})
@@ -175,7 +175,7 @@ func TestLate(t *testing.T) {
 	s := serve(t, join(slow, script{"< MAIL FROM:<alice@example.com>", "> 250 ok", bob, "> 250 ok", "< DATA", "> 354 go", "hang"}))
 	m := message("bob@example.net")
 	m.body = strings.Repeat("x\r\n", chunk) + "\n.\r\n"
-	if got := deliver(s.transport(nil), m); got != "Failed 5.6.0 "+errLoneCRLF.Error() {
+	if got := s.send(s.transport(nil), m); got != "Failed 5.6.0 "+errLoneCRLF.Error() {
 		t.Error(got)
 	}
 }
@@ -185,7 +185,7 @@ func TestBig(t *testing.T) {
 	s := serve(t, join(slow, script{"< MAIL FROM:<alice@example.com>", "> 250 ok", bob, "> 250 ok", "< DATA", "> 354 go", "*", "> 250 ok"}))
 	m := message("bob@example.net")
 	m.body = strings.Repeat(".\r\nabc\r\n..\r\n", 50_000)
-	if got := deliver(s.transport(nil), m); got != "Sent  250 ok" {
+	if got := s.send(s.transport(nil), m); got != "Sent  250 ok" {
 		t.Error(got)
 	}
 	if got := s.messages(); len(got) != 1 || string(got[0]) != strings.Repeat("..\r\nabc\r\n...\r\n", 50_000)+".\r\n" {
@@ -215,7 +215,7 @@ func TestLMTP(t *testing.T) {
 			t.Parallel()
 			s := serve(t, c.server)
 			x := s.transport(func(config *Config) { config.LMTP = true })
-			if got := deliver(x, message("bob@example.net", "carol@example.net", "dave@example.net")); got != c.want {
+			if got := s.send(x, message("bob@example.net", "carol@example.net", "dave@example.net")); got != c.want {
 				t.Errorf("got  %s\nwant %s", got, c.want)
 			}
 		})

@@ -54,8 +54,12 @@ func (d *Maildir) String() string { return "maildir:" + d.path }
 func (d *Maildir) Deliver(ctx context.Context, _ string, m Message, recipients []int) []Result {
 	env := m.Envelope()
 	results := make([]Result, len(recipients))
+	recorder, _ := m.(Recorder)
 	for i, r := range recipients {
 		results[i] = d.deliver(ctx, m, &env, env.Recipients[r].Address)
+		if recorder != nil && i+1 < len(recipients) && results[i].Outcome != Deferred {
+			recorder.Settled([]int{r}, []Result{results[i]})
+		}
 	}
 	return results
 }

@@ -105,12 +105,12 @@ func TestMaildirTrouble(t *testing.T) {
 		t.Fatal(err)
 	}
 	d := maildir(t, base+"/%u")
-	if got := deliver(d, message("bob@example.net")); got != "Deferred 4.2.0 cannot write into the maildir: not a directory" {
+	if got := deliver(d, "", message("bob@example.net")); got != "Deferred 4.2.0 cannot write into the maildir: not a directory" {
 		t.Error(got)
 	}
 	m := message("carol@example.net")
 	m.body = "a\nb\r\n"
-	if got := deliver(d, m); got != "Failed 5.6.0 "+errLoneCRLF.Error() {
+	if got := deliver(d, "", m); got != "Failed 5.6.0 "+errLoneCRLF.Error() {
 		t.Error(got)
 	}
 	if left, _ := filepath.Glob(base + "/carol/*/*"); len(left) > 0 {
@@ -120,6 +120,15 @@ func TestMaildirTrouble(t *testing.T) {
 	cancel()
 	if got := d.Deliver(ctx, "", m, []int{0}); got[0].Outcome != Deferred {
 		t.Errorf("%+v", got)
+	}
+}
+
+// TestMaildirSettled: what was stored is told before the next one is.
+func TestMaildirSettled(t *testing.T) {
+	m := &recorded{memory: message("bob@example.net", "carol@example.net", "../x@example.net", "dave@example.net")}
+	got := maildir(t, t.TempDir()+"/%u").Deliver(t.Context(), "", m, []int{1, 2, 3})
+	if want := "[1 Sent 2 Failed]"; fmt.Sprint(m.settled) != want || got[2].Outcome != Delivered {
+		t.Errorf("settled %v, want %s; %+v", m.settled, want, got)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"strconv"
 
 	"gatepost/internal/smtp"
 )
@@ -25,6 +26,9 @@ type reply struct {
 	code     int
 	enhanced smtp.EnhancedCode // zero if there is none
 	text     []byte            // as it came without the codes; lines are separated by "\n"
+
+	longest int    // bytes in a line; 0: maxReplyLine
+	long    []byte // a line that the reader has no room for
 }
 
 // read reads one reply. It takes a line that ends in a mere LF, and one that is a mere
@@ -33,10 +37,8 @@ type reply struct {
 func (r *reply) read(from *bufio.Reader, each func(line []byte)) error {
 	r.code, r.enhanced, r.text = 0, smtp.EnhancedCode{}, r.text[:0]
 	for n := 1; ; n++ {
-		line, err := from.ReadSlice('\n')
+		line, err := r.line(from)
 		switch {
-		case errors.Is(err, bufio.ErrBufferFull) || len(line) > maxReplyLine:
-			return fmt.Errorf("%w: a reply line of more than %d bytes", errProtocol, maxReplyLine)
 		case err != nil:
 			return err
 		case n > maxReplyLines:
@@ -55,6 +57,25 @@ func (r *reply) read(from *bufio.Reader, each func(line []byte)) error {
 			return nil
 		}
 	}
+}
+
+// line reads a line, which is valid until the next one.
+func (r *reply) line(from *bufio.Reader) ([]byte, error) {
+	limit := or(r.longest, maxReplyLine)
+	line, err := from.ReadSlice('\n')
+	if errors.Is(err, bufio.ErrBufferFull) && len(line) < limit {
+		r.long = r.long[:0]
+		for errors.Is(err, bufio.ErrBufferFull) && len(r.long) < limit {
+			r.long = append(r.long, line...)
+			line, err = from.ReadSlice('\n')
+		}
+		r.long = append(r.long, line...)
+		line = r.long
+	}
+	if errors.Is(err, bufio.ErrBufferFull) || len(line) > limit {
+		return nil, fmt.Errorf("%w: a reply line of more than %d bytes", errProtocol, limit)
+	}
+	return line, err
 }
 
 // parseReplyLine reads "250-text", "250 text" or "250".
@@ -98,7 +119,7 @@ func (r *reply) addLine(text []byte, first bool) {
 
 // String is the reply as one line fit for logs: "550 5.1.1 No such user".
 func (r *reply) String() string {
-	head := fmt.Sprintf("%03d", r.code)
+	head := strconv.Itoa(r.code)
 	if !r.enhanced.IsZero() {
 		head += " " + r.enhanced.String()
 	}
@@ -113,9 +134,9 @@ func (r *reply) String() string {
 func (r *reply) problem() *problem {
 	switch r.code / 100 {
 	case 5:
-		return &problem{outcome: Failed, status: r.enhanced, text: r.String()}
+		return &problem{outcome: Failed, status: r.enhanced, code: r.code, text: r.String()}
 	case 4:
-		return &problem{status: r.enhanced, text: r.String()}
+		return &problem{status: r.enhanced, code: r.code, text: r.String()}
 	}
 	return &problem{status: statusProtocol, text: cut("unexpected reply: " + r.String())}
 }

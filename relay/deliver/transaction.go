@@ -4,40 +4,103 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 	"strconv"
-	"sync"
 	"time"
 
 	"gatepost/relay/spool"
 )
-
-// chunk is how much of a message is in memory: what is shorter goes out with one write.
-const chunk = 32 << 10
-
-// buffers are for the wire form of a chunk, its end included.
-type buffers struct {
-	src  [chunk]byte
-	wire []byte
-}
-
-var bufferPool = sync.Pool{New: func() any { return &buffers{wire: make([]byte, 0, chunk+chunk/8)} }}
 
 // transaction is one message on its way to some recipients, all of one MAIL command.
 type transaction struct {
 	message Message
 	env     *spool.Envelope
 	to      []int    // indexes of recipients in env
-	of      []int    // those of to, and of results, that this transaction is about
 	results []Result // one for each of to
+	told    []bool   // which of them a Recorder has; nil: none
 
+	of       []int    // those of to, and of results, that this transaction is about
 	refused  *problem // the reply to MAIL
 	accepted []int    // of those in of
+	answered []int    // of those in of, who have a reply of their own
 	heard    bool     // the server has answered
 	full     bool     // recipients were left for another transaction (RFC 5321, 4.5.3.1.10)
+	chunked  bool     // the message goes by BDAT
+	sending  bool     // the server has begun to take the message
+}
+
+// begin makes it a transaction that is about some recipients, and that has not begun.
+func (t *transaction) begin(of []int) {
+	t.of, t.refused, t.accepted, t.answered = of, nil, t.accepted[:0], t.answered[:0]
+	t.heard, t.full, t.chunked, t.sending = false, false, false, false
+}
+
+// answer is a result for one recipient alone.
+func (t *transaction) answer(i int, r Result) {
+	t.results[i] = r
+	t.answered = append(t.answered, i)
+}
+
+// ended makes a problem the result of all who have no reply of their own.
+func (t *transaction) ended(p *problem, v via) {
+	for _, i := range t.of {
+		if !slices.Contains(t.answered, i) {
+			t.results[i] = p.result(v)
+		}
+	}
+}
+
+// putOff are those whom the server did not take, before it had the message, and whom
+// another server may. Those for whom it merely had no room beside others, who have the
+// message now, get no result: they may have it from this server at once.
+func (t *transaction) putOff(p *problem) (rest []int) {
+	if p != nil && p.ours {
+		return nil
+	}
+	roomLater := t.full && len(t.accepted) > 0 && t.results[t.accepted[0]].Outcome == Delivered
+	for _, i := range t.of {
+		r := &t.results[i]
+		switch {
+		case r.Outcome != Deferred, t.sending && slices.Contains(t.accepted, i):
+		case roomLater && r.Code == 452:
+			*r = Result{}
+		default:
+			rest = append(rest, i)
+		}
+	}
+	return rest
+}
+
+// untried are those of todo who have no result.
+func (t *transaction) untried(todo []int) []int {
+	return slices.DeleteFunc(todo, func(i int) bool { return t.results[i].Reply != "" })
+}
+
+// settle tells a Recorder what is settled for good and what it has not been told yet.
+func (t *transaction) settle() {
+	recorder, ok := t.message.(Recorder)
+	if !ok {
+		return
+	}
+	if t.told == nil {
+		t.told = make([]bool, len(t.results))
+	}
+	var who []int
+	var what []Result
+	for i, r := range t.results {
+		if r.Reply != "" && r.Outcome != Deferred && !t.told[i] {
+			t.told[i] = true
+			who, what = append(who, t.to[i]), append(what, r)
+		}
+	}
+	if len(who) > 0 {
+		recorder.Settled(who, what)
+	}
 }
 
 // run makes the transaction. It gives every recipient of it a result, unless it returns a
-// problem, which is then that of all who have none.
+// problem, which is then that of all who have none of their own. A server that takes
+// fewer at once has the first of them only.
 func (c *conn) run(ctx context.Context, t *transaction, lmtp bool) *problem {
 	defer c.guard(ctx)()
 	body, err := t.message.Open()
@@ -45,12 +108,16 @@ func (c *conn) run(ctx context.Context, t *transaction, lmtp bool) *problem {
 		return spoolProblem(err)
 	}
 	defer body.Close()
+	if c.can.maxRcpt > 0 {
+		t.of = t.of[:min(len(t.of), c.can.maxRcpt)]
+	}
 	b := bufferPool.Get().(*buffers)
 	defer bufferPool.Put(b)
 	if p := c.fits(t, body, b); p != nil {
 		return p
 	}
-	d := data{from: body, buffers: b}
+	t.chunked = !lmtp && c.can.chunking && c.can.pipelining && t.message.Size() > chunk
+	d := data{from: body, buffers: b, stuffer: stuffer{plain: t.chunked}}
 	// The beginning is read first: what cannot be read need not be announced.
 	if err := d.next(); err != nil {
 		return spoolProblem(err)
@@ -65,6 +132,7 @@ func (c *conn) run(ctx context.Context, t *transaction, lmtp bool) *problem {
 	if len(t.accepted) == 0 {
 		return t.refused
 	}
+	t.sending = true
 	if p := c.send(&d); p != nil {
 		return p
 	}
@@ -98,11 +166,11 @@ func (c *conn) fits(t *transaction, body io.ReadSeeker, b *buffers) *problem {
 func spoolProblem(err error) *problem {
 	switch {
 	case errors.Is(err, errLoneCRLF):
-		return &problem{outcome: Failed, status: statusBadContent, text: err.Error()}
+		return &problem{outcome: Failed, status: statusBadContent, text: err.Error(), ours: true}
 	case errors.Is(err, spool.ErrDamaged):
-		return &problem{outcome: Failed, status: statusBadContent, text: spool.ErrDamaged.Error()}
+		return &problem{outcome: Failed, status: statusBadContent, text: spool.ErrDamaged.Error(), ours: true}
 	}
-	return &problem{status: statusLocal, text: "cannot read the message: " + cause(err)}
+	return &problem{status: statusLocal, text: "cannot read the message: " + cause(err), ours: true}
 }
 
 // The commands of a transaction, in their order. RCPT is as many as there are recipients,
@@ -114,6 +182,14 @@ const (
 )
 
 func (t *transaction) stepData() int { return stepRcpt + len(t.of) }
+
+// lastStep is the last one before the message: there is no DATA before BDAT.
+func (t *transaction) lastStep() int {
+	if t.chunked {
+		return t.stepData() - 1
+	}
+	return t.stepData()
+}
 
 // envelope sends RSET where it is due, MAIL, each RCPT and DATA, with one write when the
 // server lets us (RFC 2920). It returns nil when the server waits for the message, or when
@@ -127,13 +203,13 @@ func (c *conn) envelope(t *transaction) *problem {
 	if !c.can.pipelining {
 		return c.stepwise(t, first)
 	}
-	for k := first; k <= t.stepData(); k++ {
+	for k := first; k <= t.lastStep(); k++ {
 		c.command(t, k)
 	}
 	if p := c.flush(c.stage(t, first)); p != nil {
 		return p
 	}
-	for k := first; k <= t.stepData(); k++ {
+	for k := first; k <= t.lastStep(); k++ {
 		if p := c.answer(t, k); p != nil {
 			return p
 		}
@@ -143,7 +219,7 @@ func (c *conn) envelope(t *transaction) *problem {
 
 // stepwise waits for each reply before the next command.
 func (c *conn) stepwise(t *transaction, first int) *problem {
-	for k := first; k <= t.stepData(); k++ {
+	for k := first; k <= t.lastStep(); k++ {
 		if t.refused != nil || k == t.stepData() && len(t.accepted) == 0 {
 			return nil
 		}
@@ -174,16 +250,20 @@ func (c *conn) command(t *transaction, k int) {
 		if t.env.UTF8 && c.can.utf8 {
 			c.out = append(c.out, " SMTPUTF8"...)
 		}
+		c.mailDSN(t.env)
 	case t.stepData():
 		c.out = append(c.out, "DATA"...)
 	default:
 		c.out = append(append(append(c.out, "RCPT TO:<"...), t.address(k-stepRcpt)...), '>')
+		c.rcptDSN(t.recipient(k - stepRcpt))
 	}
 	c.out = append(c.out, '\r', '\n')
 }
 
-// address is that of the i-th recipient of the transaction.
-func (t *transaction) address(i int) string { return t.env.Recipients[t.to[t.of[i]]].Address }
+// recipient is the i-th one of the transaction.
+func (t *transaction) recipient(i int) *spool.Recipient { return &t.env.Recipients[t.to[t.of[i]]] }
+
+func (t *transaction) address(i int) string { return t.recipient(i).Address }
 
 func (c *conn) stage(t *transaction, k int) stage {
 	switch k {
@@ -225,7 +305,7 @@ func (c *conn) answer(t *transaction, k int) *problem {
 		case r.ok():
 			t.accepted = append(t.accepted, i)
 		default:
-			t.results[i] = r.problem().result(c.relay)
+			t.answer(i, r.problem().result(c.via))
 			t.full = t.full || r.code == 452
 		}
 	}
@@ -264,9 +344,10 @@ func (c *conn) fates(t *transaction, lmtp bool) *problem {
 			}
 		}
 		if c.reply.ok() {
-			t.results[i] = Result{Outcome: Delivered, Status: c.reply.enhanced, Reply: c.reply.String(), Relay: c.relay, Final: lmtp}
+			t.answer(i, Result{Outcome: Delivered, Status: c.reply.enhanced, Code: c.reply.code, Reply: c.reply.String(),
+				Relay: c.via.relay, Secured: c.via.secured, Notifies: c.can.dsn, Final: lmtp})
 		} else {
-			t.results[i] = c.reply.problem().result(c.relay)
+			t.answer(i, c.reply.problem().result(c.via))
 			taken = false
 		}
 		c.broken = c.broken || c.reply.code/100 == 3
@@ -276,58 +357,4 @@ func (c *conn) fates(t *transaction, lmtp bool) *problem {
 		c.broken = true // replies to nothing
 	}
 	return nil
-}
-
-// data is a message on its way from the spool to the wire, a chunk at a time.
-type data struct {
-	*buffers
-	from    io.Reader
-	stuffer stuffer
-	done    bool // the end is in wire
-}
-
-// next makes the wire form of the next chunk.
-func (d *data) next() error {
-	n, err := io.ReadFull(d.from, d.src[:])
-	d.done = errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
-	if err != nil && !d.done {
-		return err
-	}
-	d.wire, err = d.stuffer.append(d.wire[:0], d.src[:n])
-	if err == nil && d.done {
-		d.wire, err = d.stuffer.end(d.wire)
-	}
-	return err
-}
-
-// send writes the message and its end. A message that cannot be sent to its end gets
-// none: the server drops what it has when the connection closes.
-func (c *conn) send(d *data) *problem {
-	at := stage{"the server to take more of the message", c.timeouts.Block}
-	for {
-		c.arm(at.wait)
-		if _, err := c.Write(d.wire); err != nil {
-			return c.lastWords(c.lost(at, err))
-		}
-		if d.done {
-			return nil
-		}
-		if err := d.next(); err != nil {
-			c.broken = true
-			return spoolProblem(err)
-		}
-	}
-}
-
-// lastWords adds to a problem what the server may have said before it closed in the middle
-// of the message. Whatever that is, it is no reply to the message.
-func (c *conn) lastWords(p *problem) *problem {
-	if !p.dead {
-		return p
-	}
-	c.arm(time.Second)
-	if c.reply.read(c.in, nil) == nil {
-		p.text = cut(p.text + "; the last it said is " + c.reply.String())
-	}
-	return p
 }

@@ -91,14 +91,26 @@ func never(text string) error {
 	return &gosmtp.SMTPError{Code: 550, EnhancedCode: gosmtp.EnhancedCode{5, 1, 1}, Message: text}
 }
 
-func smtpTo(t testing.TB, addr string) *deliver.SMTP {
+// fixed is a transport to one next hop.
+type fixed struct {
+	*deliver.SMTP
+	to string
+}
+
+func (f fixed) String() string { return "smtp:" + f.to }
+
+func (f fixed) Deliver(ctx context.Context, _ string, m deliver.Message, to []int) []deliver.Result {
+	return f.SMTP.Deliver(ctx, f.to, m, to)
+}
+
+func smtpTo(t testing.TB, addr string) fixed {
 	t.Helper()
-	x, err := deliver.NewSMTP(deliver.Config{Address: addr, HostName: "relay.example.com"})
+	x, err := deliver.NewSMTP(deliver.Config{HostName: "relay.example.com"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(x.Close)
-	return x
+	return fixed{x, addr}
 }
 
 // counting is a transport that counts what is asked of another, or of a function.
@@ -246,3 +258,5 @@ func (r *told) fails(err error) {
 	defer r.mu.Unlock()
 	r.err = err
 }
+
+func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }

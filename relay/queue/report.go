@@ -39,26 +39,26 @@ func (a *Attempt) DSN() smtp.EnhancedCode {
 	return smtp.EnhancedCode{Class: 4}
 }
 
-// report counts and tells the results of a part.
-func (q *Queue) report(j *job, env *spool.Envelope, results []deliver.Result, took time.Duration, now time.Time) {
-	number := j.round.number
-	for i := range results {
-		switch results[i].Outcome {
-		case deliver.Delivered:
-			q.delivered.Add(1)
-		case deliver.Failed:
-			q.failed.Add(1)
-		default:
-			q.deferred.Add(1)
-		}
-		a := Attempt{
-			ID: env.ID, From: env.Sender, To: env.Recipients[j.to[i]].Address, Number: number,
-			Result: results[i], Delay: now.Sub(env.Arrived), Took: took,
-		}
-		q.log(&a)
-		if q.config.Observe != nil {
-			q.config.Observe(a)
-		}
+// attemptOf is the n-th result of a part.
+func attemptOf(j *job, env *spool.Envelope, results []deliver.Result, n int, took time.Duration, now time.Time) Attempt {
+	return Attempt{
+		ID: env.ID, From: env.Sender, To: env.Recipients[j.to[n]].Address, Number: j.round.number,
+		Result: results[n], Delay: now.Sub(env.Arrived), Took: took,
+	}
+}
+
+// account counts an attempt, and tells of it.
+func (q *Queue) account(a *Attempt) {
+	switch a.Outcome {
+	case deliver.Delivered:
+		q.delivered.Add(1)
+	case deliver.Failed:
+		q.failed.Add(1)
+	default:
+		q.deferred.Add(1)
+	}
+	if q.config.Observe != nil {
+		q.config.Observe(*a)
 	}
 }
 

@@ -167,9 +167,14 @@ func (q *Queue) ended(j *job, env *spool.Envelope, results []deliver.Result, too
 			}
 		}
 	}
+	for n := range results { // before the lines of what it leads to
+		a := attemptOf(j, env, results, n, took, now)
+		q.log(&a)
+	}
 	q.record(j, env, results, now)
-	if len(results) > 0 {
-		q.report(j, env, results, took, now)
+	for n := range results {
+		a := attemptOf(j, env, results, n, took, now)
+		q.account(&a)
 	}
 }
 

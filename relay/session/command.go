@@ -130,7 +130,9 @@ type params struct {
 	size     int64 // SIZE; -1 not told
 	eightBit bool
 	utf8     bool
-	auth     bool // AUTH is offered, so that its parameter is taken
+	auth     bool   // AUTH is offered, so that its parameter is taken
+	ret      string // RET; "" not told
+	envID    string // ENVID; "" not told
 }
 
 // paramFault is what is wrong with a parameter.
@@ -165,6 +167,10 @@ func (p *params) parse(words []string) *paramFault {
 				return &paramFault{501, "5.5.4", "SMTPUTF8 takes no value"}
 			}
 			p.utf8 = true
+		case "RET", "ENVID":
+			if f := p.reports(name, value); f != nil {
+				return f
+			}
 		case "AUTH":
 			if !p.auth {
 				return &paramFault{555, "5.5.4", "AUTH parameter unrecognized"}
@@ -177,6 +183,18 @@ func (p *params) parse(words []string) *paramFault {
 		}
 	}
 	return nil
+}
+
+// reports reads what is for reports to the sender (RFC 3461).
+func (p *params) reports(name, value string) *paramFault {
+	into, parse := &p.ret, parseRet
+	if strings.EqualFold(name, "ENVID") {
+		into, parse = &p.envID, parseEnvID
+	}
+	again := *into != ""
+	var ok bool
+	*into, ok = parse(value)
+	return parameter(name, value, ok, again)
 }
 
 // parseBdat reads the argument of BDAT: "1000" or "1000 LAST".

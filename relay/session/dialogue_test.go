@@ -61,7 +61,7 @@ func TestDialogues(t *testing.T) {
 		{"EHLO", `
 			S: 220 ~
 			C: EHLO client.example
-			S: 250-mx.example.com Hello [127.0.0.1], pleased to meet you / 250-ENHANCEDSTATUSCODES / 250-PIPELINING / 250-8BITMIME / 250-SIZE 52428800 / 250-SMTPUTF8 / 250-CHUNKING / 250-LIMITS MAILMAX=1000 RCPTMAX=1000 / 250 HELP`},
+			S: 250-mx.example.com Hello [127.0.0.1], pleased to meet you / 250-ENHANCEDSTATUSCODES / 250-PIPELINING / 250-8BITMIME / 250-SIZE 52428800 / 250-DSN / 250-SMTPUTF8 / 250-CHUNKING / 250-LIMITS MAILMAX=1000 RCPTMAX=1000 / 250 HELP`},
 		{"out of order", `
 			S: 220 ~
 			C: RCPT TO:<u@local.example>
@@ -120,20 +120,48 @@ func TestDialogues(t *testing.T) {
 			S: 552 5.3.4 Message size exceeds maximum value (52428800)
 			C: MAIL FROM:<a@b> BODY=BINARYMIME
 			S: 501 5.5.4 Unknown BODY type BINARYMIME
-			C: MAIL FROM:<a@b> RET=FULL
-			S: 555 5.5.4 RET parameter unrecognized
+			C: MAIL FROM:<a@b> HOLDFOR=5
+			S: 555 5.5.4 HOLDFOR parameter unrecognized
 			C: MAIL FROM:<ü@b>
 			S: 553 5.6.7 <ü@b>... Address requires SMTPUTF8
 			C: mail from : a@b  size=5 body=8bitmime SMTPUTF8
 			S: 250 2.1.0 a@b... Sender ok
-			C: RCPT TO:<u@local.example> NOTIFY=NEVER
-			S: 555 5.5.4 NOTIFY=NEVER parameter unrecognized
+			C: RCPT TO:<u@local.example> RRVS=x
+			S: 555 5.5.4 RRVS=x parameter unrecognized
 			C: RCPT TO:<a@
 			S: 553 5.0.0 <a@... Unbalanced '<'
 			C: RCPT TO:<"a> b"@local.example>
 			S: 250 2.1.5 <"a> b"@local.example>... Recipient ok
 			C: DATA now
 			S: 501 5.5.4 DATA takes no argument`},
+		{"parameters for reports", `
+			S: 220 ~
+			C: EHLO client.example
+			S: 250-~
+			C: MAIL FROM:<a@b> RET=ALL
+			S: 501 5.5.4 Bad argument "ALL" to RET
+			C: MAIL FROM:<a@b> RET=FULL ret=hdrs
+			S: 501 5.5.4 Duplicate RET parameter
+			C: MAIL FROM:<a@b> ENVID
+			S: 501 5.5.4 ENVID requires a value
+			C: MAIL FROM:<a@b> ENVID=a=b
+			S: 501 5.5.4 Bad argument "a=b" to ENVID
+			C: MAIL FROM:<a@b> ENVID=a ENVID=a
+			S: 501 5.5.4 Duplicate ENVID parameter
+			C: MAIL FROM:<a@b> RET=full ENVID=a+2Bb
+			S: 250 2.1.0 <a@b>... Sender ok
+			C: RCPT TO:<u@local.example> NOTIFY=NEVER,DELAY
+			S: 501 5.5.4 Bad argument "NEVER,DELAY" to NOTIFY
+			C: RCPT TO:<u@local.example> NOTIFY=
+			S: 501 5.5.4 NOTIFY requires a value
+			C: RCPT TO:<u@local.example> NOTIFY=DELAY notify=DELAY
+			S: 501 5.5.4 Duplicate NOTIFY parameter
+			C: RCPT TO:<u@local.example> ORCPT=u@local.example
+			S: 501 5.5.4 Bad argument "u@local.example" to ORCPT
+			C: RCPT TO:<u@local.example> ORCPT=rfc822;u ORCPT=rfc822;u
+			S: 501 5.5.4 Duplicate ORCPT parameter
+			C: RCPT TO:<u@local.example> NOTIFY=SUCCESS,failure ORCPT=rfc822;u
+			S: 250 2.1.5 <u@local.example>... Recipient ok`},
 		{"pipelining", `
 			S: 220 ~
 			C: EHLO client.example

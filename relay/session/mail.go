@@ -60,6 +60,7 @@ func (s *session) keywords(greeting string) []string {
 		"PIPELINING",
 		"8BITMIME",
 		"SIZE " + strconv.FormatInt(l.MessageSize, 10),
+		"DSN",
 		"SMTPUTF8",
 		"CHUNKING",
 		"LIMITS MAILMAX=" + strconv.Itoa(l.Transactions) + " RCPTMAX=" + strconv.Itoa(l.Recipients),
@@ -222,15 +223,16 @@ func (s *session) rcpt(arg string) {
 		s.refuse(fault, path)
 		return
 	}
-	if len(words) > 0 {
-		s.wrong(555, "5.5.4", echo(words[0])+" parameter unrecognized")
+	var p rcptParams
+	if f := p.parse(words, s.tx.utf8); f != nil {
+		s.wrong(f.code, f.enhanced, f.text)
 		return
 	}
-	s.recipient(to)
+	s.recipient(to, p)
 }
 
 // recipient is a RCPT command in good form. Its refusal is that recipient's alone.
-func (s *session) recipient(to smtp.Path) {
+func (s *session) recipient(to smtp.Path, p rcptParams) {
 	if !s.tx.utf8 && !ascii(to.Raw()) {
 		s.refuseFor(needsUTF8(), to.Raw())
 		return
@@ -248,7 +250,7 @@ func (s *session) recipient(to smtp.Path) {
 		return
 	}
 	s.tx.result.Merge(out)
-	s.add(out.Recipient.ForwardPath())
+	s.add(spool.Recipient{Address: out.Recipient.ForwardPath(), Notify: p.notify, ORcpt: p.orcpt})
 	s.say(250, "2.1.5", echo(to.Raw())+"... Recipient ok")
 }
 
@@ -300,8 +302,8 @@ func (s *session) askAddress(to smtp.Mailbox) smtp.Reply {
 // Every message has room for so many recipients (RFC 5321, 4.5.3.1.8).
 const recipientsAtLeast = 100
 
-// rcptCost is about what a recipient takes in memory besides its address, in bytes.
-const rcptCost = 64
+// rcptCost is about what a recipient takes in memory besides its texts, in bytes.
+const rcptCost = 112
 
 // manyRecipients tells whether there is no room for one more: the client sends the
 // message to the others later (RFC 5321, 4.5.3.1.10).
@@ -311,15 +313,16 @@ func (s *session) manyRecipients() bool {
 }
 
 // add adds a recipient, once.
-func (s *session) add(address string) {
+func (s *session) add(to spool.Recipient) {
 	t := &s.tx
 	for i := range t.rcpts {
-		if t.rcpts[i].Address == address {
+		if r := &t.rcpts[i]; r.Address == to.Address {
+			r.Notify = mergeNotify(r.Notify, to.Notify)
 			return
 		}
 	}
-	t.rcpts = append(t.rcpts, spool.Recipient{Address: address})
-	cost := rcptCost + int64(len(address))
+	t.rcpts = append(t.rcpts, to)
+	cost := rcptCost + int64(len(to.Address)+len(to.ORcpt))
 	t.cost += cost
 	s.server.rcptMemory.Add(cost)
 }

@@ -19,7 +19,7 @@ func TestGoSMTP(t *testing.T) {
 	if err := c.Hello("client.example"); err != nil {
 		t.Fatal(err)
 	}
-	for _, ext := range []string{"PIPELINING", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES", "CHUNKING", "LIMITS"} {
+	for _, ext := range []string{"PIPELINING", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES", "CHUNKING", "LIMITS", "DSN"} {
 		if ok, _ := c.Extension(ext); !ok {
 			t.Errorf("%s is not announced", ext)
 		}

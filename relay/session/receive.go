@@ -73,7 +73,7 @@ func (s *session) create(dots bool) smtp.Reply {
 	now := time.Now()
 	w, err := s.server.cfg.Spool.Create(spool.Envelope{
 		Arrived: now, Sender: s.tx.reverse, EightBit: s.tx.eightBit, UTF8: s.tx.utf8,
-		Recipients: s.tx.rcpts, Hold: s.tx.result.Quarantine,
+		Recipients: s.tx.rcpts, Hold: s.tx.result.Quarantine, Ret: s.tx.ret, EnvID: s.tx.envID,
 		Client: s.broughtBy(),
 	})
 	if err != nil {

@@ -20,7 +20,7 @@ func TestRecipientsAreBounded(t *testing.T) {
 		c.say("RCPT TO:<more@local.example>", "452 4.5.3 Too many recipients")
 	}
 	first, second := f.greeted(), f.greeted()
-	fill(first, 179) // of 219 to 221 bytes, and 64
+	fill(first, 153) // of 215 to 217 bytes, and 112
 	fill(second, 100)
 	second.say("DATA", "354 ")
 	second.say(".", "250 ")

@@ -154,18 +154,23 @@ func killAt(t *testing.T, strace string, k int) (killed bool, kept int) {
 	return err != nil, len(accepted)
 }
 
+// waitForDeath waits until what was killed uses the spool no more.
+func waitForDeath(dir string) error {
+	unlock, err := lockDir(dir)
+	for end := time.Now().Add(5 * time.Second); errors.Is(err, errLocked) && time.Now().Before(end); unlock, err = lockDir(dir) {
+		time.Sleep(time.Millisecond)
+	}
+	if err != nil {
+		return err
+	}
+	return unlock()
+}
+
 func verifyKilled(t *testing.T, dir string, k int, accepted map[string]string) {
 	t.Helper()
 	o := small()
 	o.d = lazyDisk{dirDisk(dir)}
-	unlock, err := lockDir(dir)
-	for end := time.Now().Add(5 * time.Second); errors.Is(err, errLocked) && time.Now().Before(end); unlock, err = lockDir(dir) {
-		time.Sleep(time.Millisecond) // the killed one is not quite dead
-	}
-	if err == nil {
-		err = unlock()
-	}
-	if err != nil {
+	if err := waitForDeath(dir); err != nil {
 		t.Errorf("call %d: %v", k, err)
 		return
 	}
@@ -175,6 +180,9 @@ func verifyKilled(t *testing.T, dir string, k int, accepted map[string]string) {
 	}
 	for again := range 2 {
 		s, err := Open(dir, o)
+		for end := time.Now().Add(5 * time.Second); errors.Is(err, errLocked) && time.Now().Before(end); s, err = Open(dir, o) {
+			time.Sleep(time.Millisecond) // one that was killed early takes the lock late
+		}
 		if err != nil {
 			t.Errorf("call %d: %v", k, err)
 			return

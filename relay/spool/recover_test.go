@@ -204,7 +204,7 @@ func TestOpenIsFast(t *testing.T) {
 	}
 	each := float64(heap()-before) / n
 	t.Logf("opened in %v, %.0f bytes a message", took, each)
-	if len(s.Messages()) != n || took > most || each > 200 {
+	if len(s.Messages()) != n || took > most || each > 110 {
 		t.Errorf("%d messages in %v, %.0f bytes each", len(s.Messages()), took, each)
 	}
 	check(t, s.Messages()[n/2], envelope(7), body)
