@@ -24,9 +24,12 @@ const (
 type operator struct {
 	spool   *spool.Spool
 	queue   *queue.Queue
-	explain func(ctx context.Context, sender, recipient string) (wayOut, error)
+	explain explainer
 	server  *control.Server
 }
+
+// explainer says which way a recipient's mail goes now, and what has decided that.
+type explainer func(ctx context.Context, sender, recipient string) (wayOut, error)
 
 // wayOut is where a recipient's mail goes now.
 type wayOut struct {
@@ -34,8 +37,8 @@ type wayOut struct {
 	source  string // what has decided that
 }
 
-func newOperator(s *spool.Spool, q *queue.Queue, r *routes, log *slog.Logger) *operator {
-	o := &operator{spool: s, queue: q, explain: r.explain}
+func newOperator(s *spool.Spool, q *queue.Queue, explain explainer, log *slog.Logger) *operator {
+	o := &operator{spool: s, queue: q, explain: explain}
 	o.server = control.NewServer(o, log)
 	return o
 }

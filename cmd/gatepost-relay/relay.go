@@ -107,7 +107,7 @@ func (f *relayFront) Open(_ context.Context, e *setup.Engine, log *setup.Logger)
 	if f.server, err = f.newServer(); err != nil {
 		return err
 	}
-	f.operator = newOperator(f.spool, f.queue, f.routes, log.Logger)
+	f.operator = newOperator(f.spool, f.queue, f.routes.explain, log.Logger)
 	for _, m := range f.missing {
 		log.Warn("a socket cannot be opened, the relay goes on without it", "setting", m.key, "path", m.path, "error", m.err)
 	}

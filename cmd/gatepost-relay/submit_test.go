@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"gatepost/relay/spool"
 )
 
 // submitSite is a relay for programs of its own host.
@@ -238,5 +240,24 @@ func TestControlGroup(t *testing.T) {
 	info, err := os.Stat(s.path("control.sock"))
 	if err != nil || info.Mode().Perm() != 0o660 {
 		t.Errorf("the control socket is %v, %v", info, err)
+	}
+}
+
+// TestSendmailDSN: -N, -R and -V are in the queue (RFC 3461).
+func TestSendmailDSN(t *testing.T) {
+	s, _ := queueSite(t, "a@one.example")
+	if got := s.sendmail("x\n", "-N", "success,delay", "-Rhdrs", "-V", "id+1", "dsn@elsewhere.example"); got.code != 0 {
+		t.Fatalf("it ended with %d: %s", got.code, got.err)
+	}
+	s.stop()
+	v, err := spool.Look(s.path("spool"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer v.Close()
+	all := v.Messages()
+	e, err := all[len(all)-1].Envelope()
+	if err != nil || e.Ret != "HDRS" || e.EnvID != "id+2B1" || e.Recipients[0].Notify != spool.NotifySuccess|spool.NotifyDelay {
+		t.Errorf("the envelope is %+v, %v", e, err)
 	}
 }

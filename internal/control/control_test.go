@@ -253,6 +253,24 @@ func (damaged) Held() bool                        { return true }
 func (damaged) Envelope() (spool.Envelope, error) { return spool.Envelope{}, spool.ErrDamaged }
 func (damaged) Open() (io.ReadSeekCloser, error)  { return nil, spool.ErrDamaged }
 
+func TestNextHops(t *testing.T) {
+	for _, tc := range []struct {
+		pattern, hop string
+		want         bool
+	}{
+		{"[smtp.isp.example]:587", "[smtp.isp.example]:587", true}, {"smtp.isp.example:587", "[smtp.isp.example]:587", true},
+		{"SMTP.isp.example", "[smtp.isp.example]:587", true}, {"*.isp.example", "[smtp.isp.example]:587", true},
+		{"isp.example", "[smtp.isp.example]:587", false}, {"smtp.isp.example:25", "[smtp.isp.example]:587", false},
+		{"example.org", "example.org", true}, {"b.example", "a.example,[b.example]:26", true}, {"a.example,[b.example]:26", "a.example,[b.example]:26", true},
+		{"192.0.2.1", "smtp:192.0.2.1:25", true}, {"192.0.2.1:25", "lmtp:192.0.2.1:25", true}, {"unix:/run/lmtp", "unix:/run/lmtp", true},
+		{"*", "maildir:/var/mail/%u", true}, {"2001:db8::1", "[2001:db8::1]:25", true},
+	} {
+		if got := (&Filter{NextHop: tc.pattern}).hopMatches(tc.hop); got != tc.want {
+			t.Errorf("%s means %s: %t", tc.pattern, tc.hop, got)
+		}
+	}
+}
+
 func FuzzFits(f *testing.F) {
 	for _, s := range [][2]string{{"*@x", "a@x"}, {"x", "a@x"}, {"<>", ""}, {"[", "["}, {"a/b@*", "a/b@c"}} {
 		f.Add(s[0], s[1])

@@ -168,7 +168,8 @@ func (f *Filter) hopMatches(nextHop string) bool {
 		if h, _, err := net.SplitHostPort(hop); err == nil {
 			host = h
 		}
-		if glob(f.NextHop, hop) || glob(f.NextHop, strings.Trim(host, "[]")) {
+		bare := strings.NewReplacer("[", "", "]", "")
+		if glob(f.NextHop, hop) || glob(f.NextHop, bare.Replace(hop)) || glob(f.NextHop, bare.Replace(host)) {
 			return true
 		}
 	}

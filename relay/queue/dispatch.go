@@ -99,7 +99,7 @@ func (q *Queue) plan(ctx context.Context, r *round) (routes []Route, jobs []*job
 		if to.State != spool.Pending {
 			continue
 		}
-		route, err := q.route(ctx, r.env.Sender, to.Address)
+		route, err := q.route(q.patience.of(ctx, q.config.RouteWait), r.env.Sender, to.Address)
 		if err != nil {
 			lost = append(lost, unroutable{i, err})
 			continue
@@ -148,13 +148,39 @@ func (q *Queue) route(ctx context.Context, sender, recipient string) (Route, err
 	if err := q.slow.find(domain, begun); err != nil {
 		return Route{}, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, q.config.RouteWait)
-	defer cancel()
 	r, err := q.config.Route(ctx, sender, recipient)
-	if now := time.Now(); err != nil && now.Sub(begun) >= q.config.RouteWait/slowPart {
+	if err == nil {
+		return r, nil
+	}
+	if now := time.Now(); now.Sub(begun) >= q.config.RouteWait/slowPart {
 		q.slow.add(domain, slowRoute{err, now.Add(slowKeep)})
 	}
 	return r, err
+}
+
+// patience is a context for the lookups of routes. Most take no time at all, so that one
+// does for many of them in a row.
+type patience struct {
+	ctx    context.Context
+	cancel context.CancelFunc
+	begun  time.Time
+}
+
+// of returns a context that has at least half of the wait to go.
+func (p *patience) of(parent context.Context, wait time.Duration) context.Context {
+	if now := time.Now(); p.ctx == nil || now.Sub(p.begun) > wait/2 {
+		p.end()
+		p.begun = now
+		p.ctx, p.cancel = context.WithTimeout(parent, wait)
+	}
+	return p.ctx
+}
+
+func (p *patience) end() {
+	if p.cancel != nil {
+		p.cancel()
+		p.ctx, p.cancel = nil, nil
+	}
 }
 
 func (s *slowRoutes) find(domain string, now time.Time) error {

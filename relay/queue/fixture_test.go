@@ -258,3 +258,5 @@ func (r *told) fails(err error) {
 	defer r.mu.Unlock()
 	r.err = err
 }
+
+func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }

@@ -288,8 +288,10 @@ func (q *Queue) FlushDestination(name string) int {
 	q.mu.Unlock()
 	n := 0
 	lanesOf := map[Route]bool{}
+	var p patience
+	defer p.end()
 	for _, e := range all {
-		if !q.goesTo(e.m, name, lanesOf) {
+		if !q.goesTo(&p, e.m, name, lanesOf) {
 			continue
 		}
 		q.mu.Lock()
@@ -305,7 +307,7 @@ func (q *Queue) FlushDestination(name string) int {
 
 // goesTo tells whether a message is for a destination or a domain. The routes of the
 // domain's recipients are added to those that are meant.
-func (q *Queue) goesTo(m *spool.Message, name string, meant map[Route]bool) (found bool) {
+func (q *Queue) goesTo(p *patience, m *spool.Message, name string, meant map[Route]bool) (found bool) {
 	env, err := m.Envelope()
 	if err != nil {
 		return false
@@ -315,7 +317,7 @@ func (q *Queue) goesTo(m *spool.Message, name string, meant map[Route]bool) (fou
 		if to.State != spool.Pending {
 			continue
 		}
-		r, err := q.route(q.deliver, env.Sender, to.Address)
+		r, err := q.route(p.of(q.deliver, q.config.RouteWait), env.Sender, to.Address)
 		switch at := strings.LastIndexByte(to.Address, '@'); {
 		case strings.EqualFold(to.Address[at+1:], name):
 			found = true

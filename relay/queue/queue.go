@@ -44,8 +44,8 @@ type Config struct {
 	Spool *spool.Spool
 
 	// Route says where mail from a sender to an address goes. It is asked for every
-	// attempt, by one goroutine for all, and by FlushDestination; ctx has RouteWait to go.
-	// An error defers the recipient.
+	// attempt, by one goroutine for all, and by FlushDestination; ctx ends after RouteWait, or
+	// after half of it. An error defers the recipient.
 	Route func(ctx context.Context, sender, recipient string) (Route, error)
 
 	// Report tells the sender what became of his message: it puts a report into the spool
@@ -118,7 +118,9 @@ type Queue struct {
 	wake   chan struct{} // holds at most one
 	lanes  lanes
 	slow   slowRoutes
-	ops    sync.Mutex // of the operator: one command at a time; before mu
+
+	patience patience   // Run's
+	ops      sync.Mutex // of the operator: one command at a time; before mu
 
 	mu      sync.Mutex // never taken with lanes.mu held
 	entries map[*spool.Message]*entry
@@ -217,6 +219,7 @@ func (q *Queue) rouse() {
 // under way has ended, or has been given up after Config.Drain. It must be called once.
 func (q *Queue) Run(ctx context.Context) {
 	defer q.giveUp()
+	defer q.patience.end()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for ctx.Err() == nil {

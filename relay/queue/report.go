@@ -39,13 +39,11 @@ func (a *Attempt) DSN() smtp.EnhancedCode {
 	return smtp.EnhancedCode{Class: 4}
 }
 
-// each gives the results of a part as attempts.
-func (q *Queue) each(j *job, env *spool.Envelope, results []deliver.Result, took time.Duration, now time.Time, f func(*Attempt)) {
-	for i := range results {
-		f(&Attempt{
-			ID: env.ID, From: env.Sender, To: env.Recipients[j.to[i]].Address, Number: j.round.number,
-			Result: results[i], Delay: now.Sub(env.Arrived), Took: took,
-		})
+// attemptOf is the n-th result of a part.
+func attemptOf(j *job, env *spool.Envelope, results []deliver.Result, n int, took time.Duration, now time.Time) Attempt {
+	return Attempt{
+		ID: env.ID, From: env.Sender, To: env.Recipients[j.to[n]].Address, Number: j.round.number,
+		Result: results[n], Delay: now.Sub(env.Arrived), Took: took,
 	}
 }
 

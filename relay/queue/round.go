@@ -167,9 +167,15 @@ func (q *Queue) ended(j *job, env *spool.Envelope, results []deliver.Result, too
 			}
 		}
 	}
-	q.each(j, env, results, took, now, q.log) // before the lines of what it leads to
+	for n := range results { // before the lines of what it leads to
+		a := attemptOf(j, env, results, n, took, now)
+		q.log(&a)
+	}
 	q.record(j, env, results, now)
-	q.each(j, env, results, took, now, q.account)
+	for n := range results {
+		a := attemptOf(j, env, results, n, took, now)
+		q.account(&a)
+	}
 }
 
 // record writes down what a part came to. r.mu is held, so that one part's failure to be
