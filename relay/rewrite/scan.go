@@ -1,0 +1,197 @@
+package rewrite
+
+// Header fields come from anywhere, and what is not changed must stay as it is, to the
+// blank: so addresses are found by their offsets. net/mail reads values and not offsets,
+// and refuses much that is in use (RFC 5322, section 4).
+
+// span is a part of a field's value, from start to end.
+type span struct{ start, end int }
+
+// mailbox is one address of a field.
+type mailbox struct {
+	tokens  []span // of the address, with what stands between them left out
+	text    string // of all tokens
+	element int    // where the element of the list begins, just after the comma
+}
+
+type tokenKind uint8
+
+const (
+	tokenBad     tokenKind = iota
+	tokenBlank             // white space, folding or a comment
+	tokenWord              // an atom, of whatever it is made
+	tokenQuoted            // "..."
+	tokenLiteral           // [...]
+	tokenSpecial           // one of <>,;:@.
+)
+
+// token is the one that begins at v[i].
+func token(v []byte, i int) (kind tokenKind, end int) {
+	switch c := v[i]; c {
+	case ' ', '\t', '\r', '\n':
+		return tokenBlank, i + 1
+	case '(':
+		return closed(v, i, ')', tokenBlank)
+	case '"':
+		return closed(v, i, '"', tokenQuoted)
+	case '[':
+		return closed(v, i, ']', tokenLiteral)
+	case '<', '>', ',', ';', ':', '@', '.':
+		return tokenSpecial, i + 1
+	}
+	end = i
+	for end < len(v) && wordByte(v[end]) {
+		end++
+	}
+	if end == i {
+		return tokenBad, i + 1
+	}
+	return tokenWord, end
+}
+
+// closed is a token up to the byte that closes it. Comments nest; a backslash takes the
+// next byte literally.
+func closed(v []byte, i int, by byte, kind tokenKind) (tokenKind, int) {
+	depth := 0
+	for j := i + 1; j < len(v); j++ {
+		switch c := v[j]; {
+		case c == '\\':
+			j++
+		case c == '(' && by == ')':
+			depth++
+		case c == by && depth > 0:
+			depth--
+		case c == by:
+			return kind, j + 1
+		}
+	}
+	return tokenBad, len(v)
+}
+
+func wordByte(c byte) bool {
+	switch c {
+	case '(', ')', '<', '>', '[', ']', ':', ';', '@', '\\', ',', '.', '"', ' ', 0x7f:
+		return false
+	}
+	return c > ' '
+}
+
+// scanner reads an address list (RFC 5322, 3.4 and 4.4), with obsolete forms.
+type scanner struct {
+	v     []byte
+	pos   int
+	found []mailbox
+
+	start   int    // of the element
+	words   []span // of the element, outside of angle brackets
+	angled  bool   // there were some
+	inGroup bool
+	ended   bool // a group has: a comma must follow
+}
+
+// scan finds the addresses of a field's value. It tells ok=false for a value that is no
+// address list: nothing is known of it then.
+func scan(v []byte) (found []mailbox, ok bool) {
+	s := &scanner{v: v}
+	for s.pos < len(v) {
+		from := s.pos
+		kind, end := token(v, s.pos)
+		s.pos = end
+		switch {
+		case kind == tokenBlank:
+		case kind == tokenBad, !s.take(kind, span{from, end}):
+			return nil, false
+		}
+	}
+	if !s.flush() || s.inGroup {
+		return nil, false
+	}
+	return s.found, true
+}
+
+// take goes on with a token that is no blank.
+func (s *scanner) take(kind tokenKind, at span) bool {
+	c := s.v[at.start]
+	if kind != tokenSpecial {
+		c = 0
+	}
+	switch {
+	case c == ',':
+		return s.flush()
+	case s.ended || s.angled && c != ';':
+		return false
+	case c == '<':
+		return s.angle()
+	case c == ':':
+		name := len(s.words) > 0 && !s.inGroup
+		s.words, s.inGroup, s.start = nil, true, s.pos
+		return name
+	case c == ';':
+		ok := s.inGroup && s.flush()
+		s.inGroup, s.ended = false, true
+		return ok
+	case c == '>':
+		return false
+	}
+	s.words = append(s.words, at)
+	return true
+}
+
+// flush ends an element of the list.
+func (s *scanner) flush() bool {
+	if !s.angled && len(s.words) > 0 && !s.add(s.words) {
+		return false
+	}
+	s.words, s.angled, s.ended, s.start = nil, false, false, s.pos
+	return true
+}
+
+// angle reads an address in angle brackets, from behind the first.
+func (s *scanner) angle() bool {
+	var inside []span
+	for s.pos < len(s.v) {
+		from := s.pos
+		kind, end := token(s.v, from)
+		s.pos = end
+		switch {
+		case kind == tokenBad, kind == tokenSpecial && (s.v[from] == '<' || s.v[from] == ';'):
+			return false
+		case kind == tokenSpecial && s.v[from] == '>':
+			s.angled = true
+			return len(inside) == 0 || s.add(inside)
+		case kind != tokenBlank:
+			inside = append(inside, span{from, end})
+		}
+	}
+	return false
+}
+
+// add takes tokens for an address, if they can be one.
+func (s *scanner) add(tokens []span) bool {
+	var text []byte
+	route := s.v[tokens[0].start] == '@'
+	word := false
+	for _, t := range tokens {
+		c := s.v[t.start]
+		switch c {
+		case '@', '.':
+			word = false
+		case ',', ':':
+			if !route {
+				return false
+			}
+			word = false
+		default:
+			if word { // two words with nothing between are a name
+				return false
+			}
+			word = true
+		}
+		text = append(text, s.v[t.start:t.end]...)
+	}
+	if !word && text[len(text)-1] != '.' {
+		return false
+	}
+	s.found = append(s.found, mailbox{tokens, string(text), s.start})
+	return true
+}
