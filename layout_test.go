@@ -14,7 +14,7 @@ import (
 // allowedImports says which packages of ours each package may import, besides
 // its own subfolders: knowledge flows one way.
 var allowedImports = map[string][]string{
-	"cmd":               {"internal/program", "internal/daemon", "internal/front", "internal/listen", "internal/makemap", "internal/explain", "internal/scenario", "internal/setup", "internal/lint", "internal/clients", "internal/config", "milter", "relay/spool", "relay/session", "relay/deliver", "relay/queue", "relay/sasl", "relay/sasl/users", "relay/sasl/sasldb", "maps", "policy", "internal/dns", "internal/smtp"},
+	"cmd":               {"internal/program", "internal/daemon", "internal/front", "internal/listen", "internal/makemap", "internal/explain", "internal/scenario", "internal/setup", "internal/lint", "internal/clients", "internal/config", "milter", "relay/spool", "relay/session", "relay/deliver", "relay/queue", "relay/rewrite", "relay/sasl", "relay/sasl/users", "relay/sasl/sasldb", "maps", "policy", "internal/dns", "internal/smtp"},
 	"internal/program":  {"internal/config"},
 	"internal/daemon":   {"internal/config", "internal/listen", "internal/program", "internal/setup"},
 	"internal/listen":   {},
@@ -22,12 +22,13 @@ var allowedImports = map[string][]string{
 	"internal/scenario": {"internal/setup", "internal/config", "maps", "policy", "internal/dns", "internal/dns/dnsfake", "internal/smtp"},
 	"internal/lint":     {"internal/config", "maps", "policy", "policy/dnsbl", "internal/dns", "internal/smtp"},
 	"internal/explain":  {"maps", "policy", "internal/dns", "internal/smtp"},
-	"internal/setup":    {"internal/follow", "relay/sasl", "relay/sasl/users", "maps/ldap", "internal/lint", "internal/config", "maps", "policy", "policy/dnsbl", "internal/dns", "internal/smtp"},
+	"internal/setup":    {"internal/follow", "relay/sasl", "relay/sasl/users", "maps/ldap", "relay/rewrite", "internal/lint", "internal/config", "maps", "policy", "policy/dnsbl", "internal/dns", "internal/smtp"},
 	"milter":            {"policy", "internal/front", "internal/clients", "internal/smtp"},
 	"internal/front":    {"policy", "internal/smtp"},
 	"relay/session":     {"policy", "internal/front", "internal/clients", "internal/smtp", "relay/spool", "relay/sasl"},
 	"relay/deliver":     {"internal/smtp", "relay/spool", "relay/tlspolicy", "relay/sasl/saslclient"},
 	"relay/tlspolicy":   {"internal/dns", "internal/smtp", "internal/follow", "maps"},
+	"relay/rewrite":     {"internal/smtp", "maps", "relay/deliver", "relay/spool"},
 	"relay/queue":       {"internal/smtp", "relay/spool", "relay/deliver"},
 	"relay/spool":       {},
 	"relay/sasl":        {"maps/bdb", "internal/follow"},

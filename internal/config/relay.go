@@ -42,6 +42,7 @@ type Relay struct {
 	QueueLifetime time.Duration
 
 	Secure
+	Masquerade
 }
 
 // NextHop is a server that mail is handed to.
@@ -147,8 +148,8 @@ func relayKeys() []key {
 		networksKey("proxy_protocol", func(r *Relay) *[]netip.Prefix { return &r.ProxyProtocol }),
 		networksKey("xclient", func(r *Relay) *[]netip.Prefix { return &r.XClient }),
 		{"retry", readRetry},
-		{"mailertable", nil}, {"authinfo", nil}, {"masquerade_as", nil},
-	}, relayLimits(), secureKeys())
+		{"mailertable", nil}, {"authinfo", nil},
+	}, relayLimits(), secureKeys(), masqueradeKeys())
 }
 
 // relayLimits are the keys that bound something.
