@@ -26,9 +26,8 @@ func (q *query) generic(a *address) (done bool) {
 	}
 	q.change("genericstable", e)
 	if user, rest, qualified := cutUnquoted(value, '@'); qualified {
-		into := q.canonify(user + "@" + rest)
+		*a = q.canonify(smtp.Mailbox{Local: user, Domain: rest})
 		q.change("genericstable", e)
-		*a = into
 		return true
 	}
 	*a = address{value, "", thisHost}
@@ -55,10 +54,15 @@ func (q *query) search(user, domain string, tryDomain bool) (value string, e map
 	}
 	for _, t := range tries {
 		key := unquote(t.key)
-		if e, found := q.in([]maps.Map{q.r.c.Generics}, key); found {
-			if value := expand(e.Value, append([]string{key}, t.args...)); value != "" {
-				return value, e, true
-			}
+		e, found := q.in([]maps.Map{q.r.c.Generics}, key)
+		if !found {
+			continue
+		}
+		if err := CheckGeneric(key, e.Value); err != nil && q.err == nil { // of a server; files are checked when they are read
+			q.err = fmt.Errorf("%s, key %s: %w", e.Source, key, err)
+		}
+		if value := expand(e.Value, append([]string{key}, t.args...)); CheckGeneric(key, value) == nil {
+			return value, e, true
 		}
 	}
 	return "", maps.Entry{}, false

@@ -109,6 +109,9 @@ func (r *Rewriter) value(ctx context.Context, m Mailer, p Place, field []byte, f
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
+		if len(out.out) > maxGrown {
+			return nil, errGrown
+		}
 		result, err := r.Address(ctx, m, p, box.text)
 		if err != nil {
 			return nil, err

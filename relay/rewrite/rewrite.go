@@ -129,6 +129,9 @@ func (r *Rewriter) masquerades() bool {
 	return r.c.MasqueradeAs != "" || r.c.Generics != nil || r.c.Features.AlwaysAddDomain
 }
 
+// Accounts are those as which mail is sent to next hops that insist.
+func (r *Rewriter) Accounts() Accounts { return r.c.Accounts }
+
 // Result is what becomes of an address.
 type Result struct {
 	Address string // as sendmail writes it
@@ -140,13 +143,17 @@ type Result struct {
 // Address tells what becomes of an address without angle brackets and comments. Those
 // that are no address, and the null one, stay as they are. The error means that a table
 // could not be asked.
-func (r *Rewriter) Address(ctx context.Context, m Mailer, p Place, text string) (Result, error) {
-	if text == "" || len(text) > smtp.MaxPath || !r.masquerades() || m.isLocal() && p == EnvelopeRecipient {
+func (r *Rewriter) Address(ctx context.Context, by Mailer, p Place, text string) (Result, error) {
+	if text == "" || len(text) > smtp.MaxPath || !r.masquerades() || by.isLocal() && p == EnvelopeRecipient {
 		return Result{Address: text}, nil
 	}
 	q := &query{r: r, ctx: ctx}
-	a := q.canonify(text)
-	q.apply(&a, m, p)
+	m, ok := q.parse(text)
+	if !ok {
+		return Result{Address: text}, nil
+	}
+	a := q.canonify(m)
+	q.apply(&a, by, p)
 	if q.err != nil {
 		return Result{Address: text}, q.err
 	}

@@ -48,10 +48,16 @@ func (q *query) change(rule string, e maps.Entry) {
 	q.decided(rule, e)
 }
 
+// parse splits an address. One that has nothing on a side of its @, or of what stands for
+// that, is none.
+func (q *query) parse(text string) (m smtp.Mailbox, ok bool) {
+	m = smtp.ParseMailbox(text, q.r.c.Syntax)
+	return m, m.Local != "" && (m.Domain != "" || m.Local == text)
+}
+
 // canonify is what rule set canonify makes of an address, under FEATURE(nocanonify): the
 // DNS is not asked.
-func (q *query) canonify(text string) address {
-	m := smtp.ParseMailbox(text, q.r.c.Syntax)
+func (q *query) canonify(m smtp.Mailbox) address {
 	a := address{user: m.Local, domain: m.Domain, form: plain}
 	lower := strings.ToLower(m.Domain)
 	switch {

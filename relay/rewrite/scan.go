@@ -10,7 +10,7 @@ type span struct{ start, end int }
 // mailbox is one address of a field.
 type mailbox struct {
 	tokens  []span // of the address, with what stands between them left out
-	text    string // of all tokens
+	text    string // without a source route
 	element int    // where the element of the list begins, just after the comma
 }
 
@@ -169,29 +169,49 @@ func (s *scanner) angle() bool {
 // add takes tokens for an address, if they can be one.
 func (s *scanner) add(tokens []span) bool {
 	var text []byte
-	route := s.v[tokens[0].start] == '@'
-	word := false
+	route := s.v[tokens[0].start] == '@' // which ends at a colon
+	last := byte(0)
 	for _, t := range tokens {
-		c := s.v[t.start]
-		switch c {
-		case '@', '.':
-			word = false
-		case ',', ':':
+		piece := s.v[t.start:t.end]
+		c := piece[0]
+		switch {
+		case c == '@', c == '.':
+		case c == ',' || c == ':':
 			if !route {
 				return false
 			}
-			word = false
-		default:
-			if word { // two words with nothing between are a name
+			if c == ':' {
+				route, text, last = false, nil, 0
+				continue
+			}
+		case c == '[':
+			if last != '@' || !literal(piece[1:len(piece)-1]) {
 				return false
 			}
-			word = true
+			c = 'a'
+		default:
+			c = 'a'
+			if last == c { // two words with nothing between are a name
+				return false
+			}
 		}
-		text = append(text, s.v[t.start:t.end]...)
+		last = c
+		text = append(text, piece...)
 	}
-	if !word && text[len(text)-1] != '.' {
+	if route || last != 'a' && last != '.' {
 		return false
 	}
 	s.found = append(s.found, mailbox{tokens, string(text), s.start})
 	return true
+}
+
+// literal tells whether an address literal is one (RFC 5321, 4.1.3).
+func literal(s []byte) bool {
+	for _, c := range s {
+		letter := 'a' <= c|0x20 && c|0x20 <= 'z'
+		if !letter && (c < '0' || c > '9') && c != '.' && c != ':' && c != '-' {
+			return false
+		}
+	}
+	return len(s) > 0
 }
