@@ -213,3 +213,53 @@ func recordedSettings() []*setting {
 	add(setting{MasqueradeAs: "gw.lan.example", Exposed: exposed, GenericsDomains: gd}, "masquerade_envelope")
 	return all
 }
+
+// TestRealMessage has sendmail send a whole message through a mailer with the rule sets of
+// mailer smtp, which writes it to a file.
+func TestRealMessage(t *testing.T) {
+	tag := os.Getenv("GATEPOST_SENDMAIL_TAG")
+	if tag == "" {
+		t.Fatal("GATEPOST_SENDMAIL_TAG is not set: see integration/run.sh")
+	}
+	dir := t.TempDir()
+	writeSetting(t, dir, messageSetting())
+	message, err := os.ReadFile(messageFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const options = "define(`SMART_HOST', `out:x')dnl\ndefine(`QUEUE_DIR', `/w/q')dnl\ndefine(`confSERVICE_SWITCH_FILE', `/w/switch')dnl\n"
+	const mailer = "MAILER_DEFINITIONS\nMout, P=/bin/sh, F=mDFMuS, S=EnvFromSMTP/HdrFromSMTP, R=EnvToSMTP, E=\\n, A=sh -c cat>/w/out $u\n"
+	mc, err := os.ReadFile(filepath.Join(dir, "a.mc"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, content := range map[string]string{
+		"message": string(message), "a.mc": strings.Replace(string(mc), "MAILER(", options+"MAILER(", 1) + mailer, "switch": "hosts files\naliases files\n",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	script := `cd /w && mkdir q && m4 /usr/share/sendmail/cf/m4/cf.m4 a.mc > a.cf && sendmail -C /w/a.cf -odi -f ann@lan.example x@far.example < message`
+	cmd := exec.CommandContext(t.Context(), "docker", "run", "--rm", "--network", "none", "--hostname", "gw.lan.example",
+		"-v", dir+":/w", "--entrypoint", "sh", "gatepost-test/sendmail:"+tag, "-c", script)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	out, err := os.ReadFile(filepath.Join(dir, "out"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	from, rest, _ := strings.Cut(string(out), "\n")
+	if !strings.HasPrefix(from, "From ann@example.com ") {
+		t.Errorf("the envelope's sender: %s", from)
+	}
+	_, rest, _ = strings.Cut(rest, "\nFrom: ") // behind Received:
+	sent := "From: " + rest
+	wantSame(t, crlf(t, messageFile), []byte(strings.ReplaceAll(sent, "\n", "\r\n")))
+	if *update {
+		if err := os.WriteFile(sentFile, []byte(sent), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
