@@ -86,13 +86,13 @@ func (s *state) class(key string, c *config.Class, file *table) []maps.Map {
 
 // words is a class that the configuration lists.
 type words struct {
-	maps.Map
+	maps.Snapshot
 	at maps.Source
 }
 
 // Lookup implements maps.Map.
 func (w words) Lookup(ctx context.Context, key string) (maps.Entry, bool, error) {
-	e, found, err := w.Map.Lookup(ctx, key)
+	e, found, err := w.Snapshot.Lookup(ctx, key)
 	e.Source = w.at
 	return e, found, err
 }
