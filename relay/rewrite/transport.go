@@ -71,6 +71,9 @@ func (r *Rewriter) message(ctx context.Context, mailer Mailer, destination strin
 	if !mailer.isLocal() {
 		account = r.c.Accounts.of(destination)
 	}
+	if account == "" && !r.masquerades() {
+		return m, nil
+	}
 	out := &message{Message: m}
 	changed, err := r.envelope(ctx, mailer, account, m.Envelope(), out)
 	if err != nil {
