@@ -1,6 +1,9 @@
 package rewrite
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // Accounts says as whom mail is sent to next hops that insist on the sender being the
 // account (relay.send_as).
@@ -71,28 +74,36 @@ func (s *sending) from(f field) {
 	}
 	s.author = true
 	before, changed := s.set(f)
-	if _, ok := scan(before); ok && changed && !s.replyTo {
+	if changed && !s.replyTo {
 		s.out = append(append(s.out, "Reply-To:"...), before...)
 	}
 }
 
-// set makes a field name the account, and returns its value of before.
+// set makes a field name the account. It returns its value of before, if that is changed
+// and had addresses.
 func (s *sending) set(f field) (before []byte, changed bool) {
 	before = s.header[f.value:f.end]
-	boxes, ok := scan(before)
-	if ok && len(boxes) == 1 {
-		if strings.EqualFold(boxes[0].text, s.account) {
-			return before, false
+	n := 0
+	var only mailbox
+	ok, _ := scan(before, func(box mailbox) error {
+		if n++; n == 1 {
+			only, only.tokens = box, slices.Clone(box.tokens)
 		}
-		var e edit
-		e.replace(s.header[f.start:f.end], f.value-f.start, boxes[0], s.account)
-		s.copy(f.start)
-		s.out, s.kept = append(s.out, e.done(s.header[f.start:f.end])...), f.end
-		return before, true
+		return nil
+	})
+	if !ok || n != 1 {
+		s.copy(f.value)
+		s.out, s.kept = append(s.out, " "+s.account+"\r\n"...), f.end
+		return before, ok && n > 0
 	}
-	s.copy(f.value)
-	s.out, s.kept = append(s.out, " "+s.account+"\r\n"...), f.end
-	return before, ok && len(boxes) > 0
+	if strings.EqualFold(only.text, s.account) {
+		return nil, false
+	}
+	var e edit
+	e.replace(s.header[f.start:f.end], f.value-f.start, only, s.account)
+	s.copy(f.start)
+	s.out, s.kept = append(s.out, e.done(s.header[f.start:f.end])...), f.end
+	return before, true
 }
 
 func (s *sending) copy(to int) {

@@ -61,14 +61,14 @@ func sameAround(t *testing.T, before, after []byte) {
 
 func withoutAddresses(field []byte) (rest []byte) {
 	colon := bytes.IndexByte(field, ':') + 1
-	found, _ := scan(field[colon:])
 	kept := 0
-	for _, box := range found {
+	_, _ = scan(field[colon:], func(box mailbox) error {
 		for _, at := range box.tokens {
 			rest = append(rest, field[kept:colon+at.start]...)
 			kept = colon + at.end
 		}
-	}
+		return nil
+	})
 	return append(rest, field[kept:]...)
 }
 

@@ -100,29 +100,25 @@ func (r *Rewriter) masqueraded(ctx context.Context, m Mailer, header []byte) ([]
 // value rewrites the addresses of a field, whose value begins at from. It returns nil when
 // there is nothing to change.
 func (r *Rewriter) value(ctx context.Context, m Mailer, p Place, field []byte, from int) ([]byte, error) {
-	found, ok := scan(field[from:])
-	if !ok {
+	if ok, _ := scan(field[from:], nil); !ok {
 		return nil, nil
 	}
 	var out edit
-	for _, box := range found {
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
-		if len(out.out) > maxGrown {
-			return nil, errGrown
-		}
+	_, err := scan(field[from:], func(box mailbox) error {
 		result, err := r.Address(ctx, m, p, box.text)
-		if err != nil {
-			return nil, err
-		}
-		if result.Changed {
+		switch {
+		case err != nil:
+			return err
+		case len(out.out) > maxGrown:
+			return errGrown
+		case result.Changed:
 			out.replace(field, from, box, result.Address)
-		} else {
+		default:
 			out.breakAt(field, from+box.element)
 		}
-	}
-	return out.done(field), nil
+		return ctx.Err()
+	})
+	return out.done(field), err
 }
 
 // edit is a field in the making.

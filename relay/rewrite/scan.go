@@ -7,7 +7,7 @@ package rewrite
 // span is a part of a field's value, from start to end.
 type span struct{ start, end int }
 
-// mailbox is one address of a field.
+// mailbox is one address of a field. Its tokens are good until the next one is read.
 type mailbox struct {
 	tokens  []span // of the address, with what stands between them left out
 	text    string // without a source route
@@ -78,35 +78,37 @@ func wordByte(c byte) bool {
 
 // scanner reads an address list (RFC 5322, 3.4 and 4.4), with obsolete forms.
 type scanner struct {
-	v     []byte
-	pos   int
-	found []mailbox
+	v    []byte
+	pos  int
+	each func(mailbox) error
+	err  error // of each
 
 	start   int    // of the element
 	words   []span // of the element, outside of angle brackets
+	inside  []span // of the element, inside of them
+	text    []byte // of an address
 	angled  bool   // there were some
 	inGroup bool
 	ended   bool // a group has: a comma must follow
 }
 
-// scan finds the addresses of a field's value. It tells ok=false for a value that is no
-// address list: nothing is known of it then.
-func scan(v []byte) (found []mailbox, ok bool) {
-	s := &scanner{v: v}
+// scan gives each the addresses of a field's value, in their order, until it returns an
+// error, which is returned. It tells ok=false when it finds that the value is no address
+// list; a field is scanned with a nil each first, since nothing is known of it then.
+func scan(v []byte, each func(mailbox) error) (ok bool, err error) {
+	s := &scanner{v: v, each: each}
 	for s.pos < len(v) {
 		from := s.pos
 		kind, end := token(v, s.pos)
 		s.pos = end
-		switch {
-		case kind == tokenBlank:
-		case kind == tokenBad, !s.take(kind, span{from, end}):
-			return nil, false
+		if kind == tokenBlank {
+			continue
+		}
+		if kind == tokenBad || !s.take(kind, span{from, end}) {
+			return false, s.err
 		}
 	}
-	if !s.flush() || s.inGroup {
-		return nil, false
-	}
-	return s.found, true
+	return s.flush() && !s.inGroup, s.err
 }
 
 // take goes on with a token that is no blank.
@@ -124,7 +126,7 @@ func (s *scanner) take(kind tokenKind, at span) bool {
 		return s.angle()
 	case c == ':':
 		name := len(s.words) > 0 && !s.inGroup
-		s.words, s.inGroup, s.start = nil, true, s.pos
+		s.words, s.inGroup, s.start = s.words[:0], true, s.pos
 		return name
 	case c == ';':
 		ok := s.inGroup && s.flush()
@@ -142,13 +144,13 @@ func (s *scanner) flush() bool {
 	if !s.angled && len(s.words) > 0 && !s.add(s.words) {
 		return false
 	}
-	s.words, s.angled, s.ended, s.start = nil, false, false, s.pos
+	s.words, s.angled, s.ended, s.start = s.words[:0], false, false, s.pos
 	return true
 }
 
 // angle reads an address in angle brackets, from behind the first.
 func (s *scanner) angle() bool {
-	var inside []span
+	s.inside = s.inside[:0]
 	for s.pos < len(s.v) {
 		from := s.pos
 		kind, end := token(s.v, from)
@@ -158,9 +160,9 @@ func (s *scanner) angle() bool {
 			return false
 		case kind == tokenSpecial && s.v[from] == '>':
 			s.angled = true
-			return len(inside) == 0 || s.add(inside)
+			return len(s.inside) == 0 || s.add(s.inside)
 		case kind != tokenBlank:
-			inside = append(inside, span{from, end})
+			s.inside = append(s.inside, span{from, end})
 		}
 	}
 	return false
@@ -168,7 +170,7 @@ func (s *scanner) angle() bool {
 
 // add takes tokens for an address, if they can be one.
 func (s *scanner) add(tokens []span) bool {
-	var text []byte
+	text := s.text[:0]
 	route := s.v[tokens[0].start] == '@' // which ends at a colon
 	last := byte(0)
 	for _, t := range tokens {
@@ -181,7 +183,7 @@ func (s *scanner) add(tokens []span) bool {
 				return false
 			}
 			if c == ':' {
-				route, text, last = false, nil, 0
+				route, text, last = false, text[:0], 0
 				continue
 			}
 		case c == '[':
@@ -198,11 +200,14 @@ func (s *scanner) add(tokens []span) bool {
 		last = c
 		text = append(text, piece...)
 	}
+	s.text = text
 	if route || last != 'a' && last != '.' {
 		return false
 	}
-	s.found = append(s.found, mailbox{tokens, string(text), s.start})
-	return true
+	if s.each != nil {
+		s.err = s.each(mailbox{tokens, string(text), s.start})
+	}
+	return s.err == nil
 }
 
 // literal tells whether an address literal is one (RFC 5321, 4.1.3).
