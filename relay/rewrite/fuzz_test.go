@@ -3,6 +3,8 @@ package rewrite
 import (
 	"bytes"
 	"testing"
+
+	"gatepost/internal/smtp"
 )
 
 // FuzzHeader: whatever the header is, only addresses change: what is left when they are
@@ -86,8 +88,16 @@ func FuzzAddress(f *testing.F) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if once.Changed == (once.Address == text) && once.Changed {
-					t.Errorf("%q: changed to itself", text)
+				if !once.Changed {
+					continue
+				}
+				twice, err := r.Address(t.Context(), m, p, once.Address)
+				if twice.Changed || err != nil {
+					t.Errorf("%s %s: %q became %q, and then %q (error %v)", m, p, text, once.Address, twice.Address, err)
+				}
+				before, after := smtp.ParseMailbox(text, r.c.Syntax), smtp.ParseMailbox(once.Address, r.c.Syntax)
+				if once.Rule == "masquerade_as" && after.Domain != "example.com" || before.Domain != "" && after.Domain == "" {
+					t.Errorf("%s %s: %q became %q, by %s", m, p, text, once.Address, once.Rule)
 				}
 			}
 		}

@@ -48,9 +48,12 @@ func (q *query) change(rule string, e maps.Entry) {
 	q.decided(rule, e)
 }
 
-// parse splits an address. One that has nothing on a side of its @, or of what stands for
-// that, is none.
+// parse splits an address. One that a session would refuse is none, and so is one that has
+// nothing on a side of its @, or of what stands for that.
 func (q *query) parse(text string) (m smtp.Mailbox, ok bool) {
+	if p := smtp.ParsePath("<" + text + ">"); !p.Fault().IsZero() || p.Text() != text {
+		return smtp.Mailbox{}, false
+	}
 	m = smtp.ParseMailbox(text, q.r.c.Syntax)
 	return m, m.Local != "" && (m.Domain != "" || m.Local == text)
 }
