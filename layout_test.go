@@ -14,7 +14,7 @@ import (
 // allowedImports says which packages of ours each package may import, besides
 // its own subfolders: knowledge flows one way.
 var allowedImports = map[string][]string{
-	"cmd":               {"internal/control", "internal/submit", "internal/program", "internal/daemon", "internal/front", "internal/listen", "internal/makemap", "internal/explain", "internal/scenario", "internal/setup", "internal/lint", "internal/clients", "internal/config", "milter", "relay/spool", "relay/session", "relay/deliver", "relay/queue", "relay/bounce", "relay/sasl", "relay/sasl/users", "relay/sasl/sasldb", "maps", "policy", "internal/dns", "internal/smtp"},
+	"cmd":               {"internal/control", "internal/submit", "internal/program", "internal/daemon", "internal/front", "internal/listen", "internal/makemap", "internal/explain", "internal/scenario", "internal/setup", "internal/lint", "internal/clients", "internal/config", "milter", "relay/spool", "relay/session", "relay/deliver", "relay/queue", "relay/bounce", "relay/sasl", "relay/sasl/users", "relay/sasl/sasldb", "maps", "policy", "internal/dns", "internal/smtp", "relay/rewrite"},
 	"internal/program":  {"internal/config"},
 	"internal/daemon":   {"internal/config", "internal/listen", "internal/program", "internal/setup"},
 	"internal/listen":   {},
@@ -22,7 +22,7 @@ var allowedImports = map[string][]string{
 	"internal/scenario": {"internal/setup", "internal/config", "maps", "policy", "internal/dns", "internal/dns/dnsfake", "internal/smtp"},
 	"internal/lint":     {"internal/config", "maps", "policy", "policy/dnsbl", "internal/dns", "internal/smtp"},
 	"internal/explain":  {"maps", "policy", "internal/dns", "internal/smtp"},
-	"internal/setup":    {"internal/follow", "relay/tlspolicy", "relay/tlspolicy/sts", "relay/authinfo", "relay/authinfo/token", "relay/sasl/saslclient", "relay/sasl", "relay/sasl/users", "maps/ldap", "internal/lint", "internal/config", "maps", "policy", "policy/dnsbl", "internal/dns", "internal/smtp"},
+	"internal/setup":    {"internal/follow", "relay/tlspolicy", "relay/tlspolicy/sts", "relay/authinfo", "relay/authinfo/token", "relay/sasl/saslclient", "relay/sasl", "relay/sasl/users", "maps/ldap", "internal/lint", "internal/config", "maps", "policy", "policy/dnsbl", "internal/dns", "internal/smtp", "relay/rewrite"},
 	"milter":            {"policy", "internal/front", "internal/clients", "internal/smtp"},
 	"internal/front":    {"policy", "internal/smtp"},
 	"relay/session":     {"policy", "internal/front", "internal/peer", "internal/clients", "internal/smtp", "relay/spool", "relay/sasl"},
@@ -31,6 +31,7 @@ var allowedImports = map[string][]string{
 	"relay/queue":       {"internal/smtp", "relay/spool", "relay/deliver", "relay/bounce"},
 	"relay/bounce":      {"relay/spool"},
 	"relay/authinfo":    {"maps", "internal/follow", "relay/sasl/saslclient"},
+	"relay/rewrite":     {"internal/smtp", "maps", "relay/deliver", "relay/spool"},
 	"relay/spool":       {},
 	"relay/sasl":        {"maps/bdb", "internal/follow"},
 	"policy":            {"policy/dnsbl", "maps", "internal/dns", "internal/smtp"},

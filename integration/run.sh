@@ -187,4 +187,4 @@ check_subnets
 say "starting the containers"
 up=1
 compose up -d --no-build >"$state/up.log" 2>&1 || { cat "$state/up.log" >&2; fail "cannot start the containers"; }
-go test -tags integration -count=1 -timeout 12m -p 1 -v ./integration ./maps/... ./internal/setup ./internal/dns ./policy/dnsbl ./relay/session ./relay/sasl/... ./relay/spool ./relay/tlspolicy ./relay/bounce ./cmd/gatepost-relay "$@"
+go test -tags integration -count=1 -timeout 12m -p 1 -v ./integration ./maps/... ./internal/setup ./internal/dns ./policy/dnsbl ./relay/session ./relay/sasl/... ./relay/spool ./relay/tlspolicy ./relay/bounce ./relay/rewrite ./cmd/gatepost-relay "$@"

@@ -145,8 +145,8 @@ func resolve(ctx context.Context, in *lint.Input) []lint.Finding {
 
 // checkInput is what is looked at: the policy in force and the tables it is made of.
 func checkInput(cfg *config.Config, engine *setup.Engine) *lint.Input {
-	in := &lint.Input{Config: cfg, Policy: engine.PolicyConfig()}
 	tables := engine.Tables()
+	in := &lint.Input{Config: cfg, Policy: engine.PolicyConfig(), GenericsDomains: tables.GenericsDomains}
 	for _, one := range []struct {
 		to   *lint.Table
 		from maps.Map
@@ -157,6 +157,7 @@ func checkInput(cfg *config.Config, engine *setup.Engine) *lint.Input {
 		{&in.Trusted, tables.Trusted},
 		{&in.Spammers, tables.Spammers},
 		{&in.VirtualHosts, tables.VirtualHosts},
+		{&in.GenericsTable, tables.GenericsTable},
 	} {
 		if l, ok := one.from.(lint.Listing); ok {
 			one.to.Text = l

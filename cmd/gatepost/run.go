@@ -30,6 +30,7 @@ func commands(s streams) []*cli.Command {
 	return []*cli.Command{
 		testCommand(s),
 		lookupCommand(s),
+		rewriteCommand(s),
 		checkCommand(s),
 		explainCommand(s),
 		makemapCommand(s),

@@ -66,6 +66,8 @@ type Features struct {
 	DNSBL          []DNSList
 	EnhDNSBL       []DNSList
 
+	MasqueradeFeatures
+
 	DNSBLTimeout   time.Duration // for all DNS lists of a decision together; 0 the default, see ListTimeout
 	DNSBLThreshold int           // the sum of weights that refuses; 0 without
 	DNSBLMessage   string        // what it refuses with; "" the usual text
@@ -135,6 +137,7 @@ func Default() *Config {
 			RelayDomains:   defaultTable("/etc/mail/relay-domains"),
 			LocalHostNames: defaultTable("/etc/mail/local-host-names"),
 			Trusted:        Table{Maps: []Map{{Kind: kindText, Path: "/etc/mail/table/trusted", Database: "/etc/mail/table/trusted.db"}}},
+			GenericsTable:  Table{Maps: []Map{{Kind: kindText, Path: "/etc/mail/genericstable", Database: "/etc/mail/genericstable.db"}}},
 			OnUnavailable:  "tempfail",
 			MaxStale:       10 * time.Second,
 		},

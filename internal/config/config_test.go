@@ -89,6 +89,7 @@ output = "syslog"
 			Trusted:        Table{Maps: []Map{{Kind: "text", Path: "/etc/mail/table/trusted", Database: "/etc/mail/table/trusted.db"}}},
 			Spammers:       Table{Maps: []Map{{Kind: "text", Path: "/srv/spammers"}}, Named: true, Line: 8},
 			OnUnavailable:  "tempfail",
+			GenericsTable:  Table{Maps: []Map{{Kind: kindText, Path: "/etc/mail/genericstable", Database: "/etc/mail/genericstable.db"}}},
 			MaxStale:       10 * time.Second,
 		},
 		Features: Features{

@@ -29,7 +29,7 @@ type feature struct {
 // cf/README. Those without set are known but refused, because a configuration
 // that asks for them must not run without them.
 func allFeatures() []feature {
-	return slices.Concat(accessFeatures(), relayFeatures(), clientFeatures(), listFeatures(), otherFeatures(), laterFeatures())
+	return slices.Concat(accessFeatures(), relayFeatures(), clientFeatures(), listFeatures(), otherFeatures(), masqueradeFeatures(), laterFeatures())
 }
 
 // flag is a feature without arguments.
@@ -153,9 +153,7 @@ func laterFeatures() []feature {
 	}
 	for name := range strings.FieldsSeq(`
 		mtamark
-		mailertable domaintable genericstable generics_entire_domain virtusertable
-		allmasquerade limited_masquerade masquerade_entire_domain masquerade_envelope
-		local_no_masquerade always_add_domain ldap_routing bestmx_is_local nullclient
+		mailertable domaintable virtusertable ldap_routing bestmx_is_local nullclient
 		tls_session_features sts check_cert_altnames`) {
 		later = append(later, feature{name: name})
 	}

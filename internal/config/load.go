@@ -156,6 +156,7 @@ func (r *reader) checkWhole(c *Config) {
 	r.checkRelay(c)
 	r.checkSecure(c)
 	r.checkSockets(c)
+	r.checkMasquerade(c)
 	r.checkListeners(c)
 }
 

@@ -46,6 +46,7 @@ type Relay struct {
 	TLSOut
 	Logins
 	Sockets
+	Masquerade
 }
 
 // NextHop is a server that mail is handed to.
@@ -154,8 +155,8 @@ func relayKeys() []key {
 		networksKey("proxy_protocol", func(r *Relay) *[]netip.Prefix { return &r.ProxyProtocol }),
 		networksKey("xclient", func(r *Relay) *[]netip.Prefix { return &r.XClient }),
 		{"retry", readRetry},
-		{"mailertable", nil}, {"masquerade_as", nil},
-	}, relayLimits(), queueKeys(), secureKeys(), tlsOutKeys(), loginKeys(), socketKeys())
+		{"mailertable", nil},
+	}, relayLimits(), queueKeys(), secureKeys(), tlsOutKeys(), loginKeys(), socketKeys(), masqueradeKeys())
 }
 
 // relayLimits are the keys that bound something.

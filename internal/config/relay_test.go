@@ -163,7 +163,6 @@ func TestRelayFaults(t *testing.T) {
 		{"session_timeout = \"1m\"", `f:2: relay.session_timeout is "1m0s", expected at least relay.idle_timeout, "5m0s"`},
 		{"retry = [\"5\"]", `f:2: relay.retry[0] is "5", expected a time from "1s" to "24h0m0s", such as "2s" or "500ms"`},
 		{"mailertable = \"/etc/mail/mailertable\"", `f:2: relay.mailertable is not supported by this version`},
-		{"masquerade_as = \"y\"", "f:2: relay.masquerade_as is not supported by this version"},
 		{"smart_host = \"[127.0.0.1]\"", `f:2: relay.smart_host is "127.0.0.1:25", where relay.listen has us ourselves: mail would go round in circles`},
 		{"listen = [\":2525\"]\nsmart_host = \"localhost:2525\"", `f:3: relay.smart_host is "localhost:2525", where relay.listen has us ourselves: mail would go round in circles`},
 		{"listen = [\"[::]:25\"]\nsmart_host = \"::1\"", `f:3: relay.smart_host is "[::1]:25", where relay.listen has us ourselves: mail would go round in circles`},

@@ -16,6 +16,7 @@ type Tables struct {
 	Trusted        Table // clients that may relay; see UsesTrusted
 	Spammers       Table // senders that are refused; only when it is named
 	VirtualHosts   Table // of the UnixWare relay check; only when it is named
+	GenericsTable  Table // what senders are written as; only with the feature genericstable
 
 	// OnUnavailable says what a map on a server does when the server is gone:
 	// "tempfail" (it could not be asked) or "last" (what was last known of it stands).
@@ -30,6 +31,7 @@ func (t *Tables) All() map[string]*Table {
 	return map[string]*Table{
 		"access": &t.Access, "relay_domains": &t.RelayDomains, "local_host_names": &t.LocalHostNames,
 		"trusted": &t.Trusted, "spammers": &t.Spammers, "virtual_hosts": &t.VirtualHosts,
+		"genericstable": &t.GenericsTable,
 	}
 }
 
@@ -103,6 +105,7 @@ func tableKeys() []key {
 		table("trusted", "/etc/mail/table/trusted", func(c *Config) *Table { return &c.Tables.Trusted }),
 		table("spammers", "/etc/mail/table/spammers", func(c *Config) *Table { return &c.Tables.Spammers }),
 		table("virtual_hosts", "/etc/mail/virtual-hosts", func(c *Config) *Table { return &c.Tables.VirtualHosts }),
+		table("genericstable", "/etc/mail/genericstable", func(c *Config) *Table { return &c.Tables.GenericsTable }),
 		{"on_unavailable", func(c *Config, v value) {
 			if s, ok := v.oneOf("tempfail", "last"); ok {
 				c.Tables.OnUnavailable = s

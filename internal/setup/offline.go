@@ -20,12 +20,17 @@ type Tables struct {
 	Trusted        maps.Map // nil when it is not used
 	Spammers       maps.Map // nil without
 	VirtualHosts   maps.Map // nil without
+	GenericsTable  maps.Map // nil without the feature
+
+	GenericsDomains []maps.Map // class G
 }
 
 func (s *state) snapshots() Tables {
 	return Tables{
 		Access: s.access.asked(), RelayDomains: s.relay.asked(), LocalHostNames: s.local.asked(),
 		Trusted: s.trusted.asked(), Spammers: s.spammers.asked(), VirtualHosts: s.virtual.asked(),
+		GenericsTable:   s.rewrite.generics.asked(),
+		GenericsDomains: s.class("generics_domain", &s.cfg.Relay.GenericsDomain, s.rewrite.genericsDomains),
 	}
 }
 

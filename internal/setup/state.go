@@ -11,19 +11,22 @@ import (
 	"gatepost/maps"
 	"gatepost/policy"
 	"gatepost/policy/dnsbl"
+	"gatepost/relay/rewrite"
 )
 
 // state is one configuration made real. Only its policy is ever replaced, in a copy.
 type state struct {
 	cfg        *config.Config
-	access     *table   // nil without access_db
-	relay      *table   // class R
-	local      *table   // the files of class w
-	trusted    *table   // nil unless it is used
-	spammers   *table   // nil unless it is named
-	virtual    *table   // nil unless it is named
-	users      *table   // whom local mail is taken for; nil unless it is named
-	tlsPolicy  *table   // what is demanded of next hops; nil unless it is named
+	access     *table // nil without access_db
+	relay      *table // class R
+	local      *table // the files of class w
+	trusted    *table // nil unless it is used
+	spammers   *table // nil unless it is named
+	virtual    *table // nil unless it is named
+	users      *table // whom local mail is taken for; nil unless it is named
+	tlsPolicy  *table // what is demanded of next hops; nil unless it is named
+	rewrite    rewriteTables
+	rewriter   *rewrite.Rewriter
 	always     maps.Map // what always belongs to class w
 	own        maps.Map // class m
 	hostName   string   // $j
@@ -120,9 +123,11 @@ func (s *state) identify(ctx context.Context, h host, log *slog.Logger) (err err
 	return nil
 }
 
-// makePolicy builds the policy over the tables as they are now.
+// makePolicy builds the policy, and what rewrites addresses, over the tables as they are now.
 func (s *state) makePolicy() (err error) {
-	s.policy, err = policy.New(s.policyConfig())
+	if s.policy, err = policy.New(s.policyConfig()); err == nil {
+		s.rewriter = s.makeRewriter()
+	}
 	return err
 }
 

@@ -52,17 +52,12 @@ type tableSpec struct {
 
 // openTables opens all maps, or reads anew those that are open already: so a
 // reload cannot lose the last good content of a file that has vanished meanwhile.
-func (s *state) openTables(old *state, log *slog.Logger) (err error) {
+func (s *state) openTables(old *state, log *slog.Logger) error {
 	if old == nil {
 		old = &state{}
 	}
 	t := &s.cfg.Tables
-	for _, one := range []struct {
-		to   **table
-		from *table
-		used bool
-		spec tableSpec
-	}{
+	list := []opening{
 		{&s.access, old.access, s.cfg.Features.AccessDB, tableSpec{"access", t.Access, maps.FormatAccess, policy.AccessCheck()}},
 		{&s.relay, old.relay, true, tableSpec{"relay_domains", t.RelayDomains, maps.FormatClass, nil}},
 		{&s.local, old.local, true, tableSpec{"local_host_names", t.LocalHostNames, maps.FormatClass, nil}},
@@ -71,7 +66,20 @@ func (s *state) openTables(old *state, log *slog.Logger) (err error) {
 		{&s.virtual, old.virtual, t.VirtualHosts.Named, tableSpec{"virtual_hosts", t.VirtualHosts, maps.FormatClass, nil}},
 		{&s.users, old.users, s.cfg.Relay.LocalUsers.Named, tableSpec{"local_users", s.cfg.Relay.LocalUsers, maps.FormatClass, nil}},
 		{&s.tlsPolicy, old.tlsPolicy, s.cfg.Relay.TLSPolicy.Named, tableSpec{"tls_policy", s.cfg.Relay.TLSPolicy, maps.FormatAccess, tlspolicy.CheckEntry}},
-	} {
+	}
+	return s.openAll(append(list, s.rewrite.specs(&old.rewrite, s.cfg)...), log)
+}
+
+// opening is a table that is to be opened.
+type opening struct {
+	to   **table
+	from *table // of the state before
+	used bool
+	spec tableSpec
+}
+
+func (s *state) openAll(list []opening, log *slog.Logger) (err error) {
+	for _, one := range list {
 		if !one.used {
 			continue
 		}
@@ -144,5 +152,5 @@ func directory(d config.LDAP, table, host string) (c ldap.Config) {
 
 // stores are all maps of all tables.
 func (s *state) stores() []maps.Store {
-	return slices.Concat(s.access.parts(), s.relay.parts(), s.local.parts(), s.trusted.parts(), s.spammers.parts(), s.virtual.parts(), s.users.parts(), s.tlsPolicy.parts())
+	return slices.Concat(s.access.parts(), s.relay.parts(), s.local.parts(), s.trusted.parts(), s.spammers.parts(), s.virtual.parts(), s.users.parts(), s.tlsPolicy.parts(), s.rewrite.parts())
 }
