@@ -17,6 +17,7 @@ import (
 	"gatepost/internal/front"
 	"gatepost/internal/program"
 	"gatepost/internal/setup"
+	"gatepost/internal/setup/routes"
 	"gatepost/relay/queue"
 	"gatepost/relay/session"
 	"gatepost/relay/spool"
@@ -39,7 +40,7 @@ type relayFront struct {
 	spool     *spool.Spool
 	secured   *secured
 	server    *session.Server
-	routes    *routes
+	ways      *ways
 	queue     *queue.Queue
 	endQueue  context.CancelFunc
 	delivers  sync.WaitGroup // the queue's Run
@@ -67,11 +68,12 @@ func (f *relayFront) Open(_ context.Context, e *setup.Engine, log *setup.Logger)
 			err = errors.Join(err, f.spool.Close())
 		}
 	}()
-	if f.routes, err = openRoutes(f.cfg, e); err != nil {
+	if f.ways, err = openWays(f.cfg, e, routes.New(e, routes.Listening(f.listeners))); err != nil {
 		return err
 	}
 	f.queue = queue.New(queue.Config{
-		Spool: f.spool, Route: f.routes.route, Log: log.Logger,
+		Spool: f.spool, Log: log.Logger,
+		Route:       func(to string) (queue.Route, error) { return f.ways.route(context.Background(), "", to) },
 		Concurrency: r.MaxDeliveries, Schedule: schedule(r.Retry), Lifetime: r.QueueLifetime, Drain: queueEnd,
 	})
 	if f.server, err = f.newServer(); err != nil {
@@ -101,7 +103,7 @@ func (f *relayFront) newServer() (*session.Server, error) {
 		ResolveClient:  f.engine.ResolveClient,
 		Spool:          session.Keep(f.spool),
 		Queued:         f.queue.Add,
-		LocalRecipient: f.engine.LocalRecipient,
+		LocalRecipient: f.ways.refuses,
 		BareNewline:    bareNewline(r),
 		Proxies:        within(r.ProxyProtocol),
 		Xclient:        within(r.XClient),
@@ -159,7 +161,7 @@ func (f *relayFront) Serve(ln net.Listener) error {
 // InForce warns of what needs a restart, and of what makes an odd relay of it.
 func (f *relayFront) InForce(cfg *config.Config) {
 	before, now := f.cfg.Relay, cfg.Relay
-	before.LocalUsers = now.LocalUsers // followed like the tables
+	before.LocalUsers, before.Mailertable = now.LocalUsers, now.Mailertable // followed like the tables
 	if !reflect.DeepEqual(before, now) {
 		setup.WarnRestart(f.log.Logger, "[relay]")
 	}
@@ -194,7 +196,7 @@ func (f *relayFront) Shutdown(ctx context.Context) error {
 	defer stop()
 	f.endQueue()
 	f.delivers.Wait()
-	f.routes.closeAll()
+	f.ways.closeAll()
 	if closing := f.spool.Close(); closing != nil {
 		err = errors.Join(err, fmt.Errorf("close the spool: %w", closing))
 	}

@@ -4,78 +4,133 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"gatepost/internal/config"
 	"gatepost/internal/setup"
+	"gatepost/internal/setup/routes"
 	"gatepost/internal/smtp"
 	"gatepost/relay/deliver"
 	"gatepost/relay/queue"
+	"gatepost/relay/route"
+	"gatepost/relay/route/mailertable"
 )
 
-// routeWait bounds the lookup whether a recipient is local: the queue waits for it.
+// routeWait bounds the lookups of a route: the queue waits for them.
 const routeWait = 2 * time.Second
 
 // errNoLocalMail: it was taken when the configuration had another word about it.
 var errNoLocalMail = errors.New("mail for this domain is local, and relay.local_mail refuses local mail")
 
-// routes are the ways out: a transport for local mail, and the smart host for the rest.
-type routes struct {
+// ways are the ways out: what the router says, and the transports for it.
+type ways struct {
 	engine *setup.Engine
-	smart  *deliver.SMTP
-	local  deliver.Transport // nil: local mail is refused
+	router *route.Router
+	smtp   deliver.Transport
+	lmtp   deliver.Transport
+	local  queue.Route // no Transport: local mail is refused
 	close  []func()
 }
 
-func openRoutes(cfg *config.Config, e *setup.Engine) (*routes, error) {
-	r, hostName := &routes{engine: e}, e.HostName()
-	hop := func(address string, lmtp bool) (*deliver.SMTP, error) {
-		t, err := deliver.NewSMTP(deliver.Config{Address: address, LMTP: lmtp, HostName: hostName, Resolve: e.Addresses})
-		if err == nil {
-			r.close = append(r.close, t.Close)
-		}
-		return t, err
-	}
-	var err error
-	if r.smart, err = hop(cfg.Relay.SmartHost.String(), false); err != nil {
-		return nil, fmt.Errorf("relay.smart_host: %w", err)
-	}
+func openWays(cfg *config.Config, e *setup.Engine, router *route.Router) (*ways, error) {
+	w := &ways{engine: e, router: router}
+	w.smtp, w.lmtp = w.client(false), w.client(true)
 	switch m := cfg.Relay.LocalMail; m.Kind {
 	case config.LocalSmartHost:
-		r.local = r.smart
+		w.local = queue.Route{Transport: w.smtp, Destination: router.ToSmartHost().Destination}
 	case config.LocalMaildir:
-		r.local, err = deliver.NewMaildir(m.Address, hostName)
+		t, err := deliver.NewMaildir(m.Address, e.HostName())
+		if err != nil {
+			return nil, fmt.Errorf("relay.local_mail: %w", err)
+		}
+		w.local.Transport = t
 	case config.LocalLMTP:
-		r.local, err = hop(m.Address, true)
+		w.local = queue.Route{Transport: w.lmtp, Destination: bracketed(m.Address)}
 	case config.LocalLMTPUnix:
-		r.local, err = hop("unix:"+m.Address, true)
+		w.local = queue.Route{Transport: w.lmtp, Destination: "unix:" + m.Address}
 	}
-	if err != nil {
-		return nil, fmt.Errorf("relay.local_mail: %w", err)
+	return w, nil
+}
+
+// bracketed is HOST:PORT as a destination whose MX records are not looked up.
+func bracketed(hostPort string) string {
+	if strings.HasPrefix(hostPort, "[") {
+		return hostPort
 	}
-	return r, nil
+	host, port, _ := strings.Cut(hostPort, ":")
+	return "[" + host + "]:" + port
 }
 
 // route is the way for a recipient, an address as the session has put it into the
-// spool. The domain is looked at now: it may have become local, or ceased to be.
-func (r *routes) route(recipient string) (queue.Route, error) {
-	// What routes there are in it was settled when the policy judged it.
-	to := smtp.ParseMailbox(recipient, smtp.Syntax{NoUUCP: true, NoPercentHack: true})
-	ctx, cancel := context.WithTimeout(context.Background(), routeWait)
+// spool. The tables are asked now: a domain may have become local, or ceased to be.
+func (w *ways) route(ctx context.Context, sender, recipient string) (queue.Route, error) {
+	ctx, cancel := context.WithTimeout(ctx, routeWait)
 	defer cancel()
-	switch local, err := r.engine.IsLocal(ctx, to.Domain); {
-	case err != nil:
-		return queue.Route{}, fmt.Errorf("whether %s is local cannot be told: %w", to.Domain, err)
-	case !local:
-		return queue.Route{Transport: r.smart}, nil
-	case r.local == nil:
-		return queue.Route{}, errNoLocalMail
+	a, err := w.router.Route(ctx, sender, recipient)
+	var none deliver.NoRoute
+	if errors.As(err, &none) {
+		return queue.Route{Transport: deliver.Refuse{Status: none.Status, Text: none.Text}}, nil
 	}
-	return queue.Route{Transport: r.local}, nil
+	if err != nil {
+		return queue.Route{}, err
+	}
+	r, err := w.transport(a)
+	if err == nil && !strings.EqualFold(a.User, recipient) && a.User != "" {
+		r.Transport = redirected{r.Transport, a.User}
+	}
+	return r, err
 }
 
-func (r *routes) closeAll() {
-	for _, c := range r.close {
+// transport is what delivers what the router has found.
+func (w *ways) transport(a route.Answer) (queue.Route, error) {
+	switch a.Mailer {
+	case mailertable.Local:
+		if w.local.Transport == nil {
+			return queue.Route{}, errNoLocalMail
+		}
+		return w.local, nil
+	case mailertable.LMTP:
+		return queue.Route{Transport: w.lmtp, Destination: a.Destination}, nil
+	case mailertable.Error:
+		return queue.Route{Transport: deliver.Refuse{Status: a.Fault.Enhanced(), Text: a.Fault.String()}}, nil
+	case mailertable.Discard:
+		return queue.Route{Transport: deliver.Discard{}}, nil
+	}
+	return queue.Route{Transport: w.smtp, Destination: a.Destination}, nil
+}
+
+// refuses is the reply to a recipient whom the policy accepts and nobody will take: a local
+// user that there is not, one whom the mailertable refuses. What cannot be told now is not
+// refused: the mail waits in the queue for it.
+func (w *ways) refuses(ctx context.Context, to smtp.Mailbox) smtp.Reply {
+	if r := w.engine.LocalRecipient(ctx, to); !r.IsZero() {
+		return r
+	}
+	return routes.Refusal(ctx, w.engine, w.router, to)
+}
+
+func (w *ways) closeAll() {
+	for _, c := range w.close {
 		c()
 	}
+}
+
+// redirected delivers to another address than the recipient's own (user@host and local:user
+// in the mailertable), once for all recipients. It is comparable.
+type redirected struct {
+	deliver.Transport
+	to string
+}
+
+func (r redirected) Deliver(ctx context.Context, destination string, m deliver.Message, recipients []int) []deliver.Result {
+	if len(recipients) == 0 {
+		return nil
+	}
+	one := r.Transport.Deliver(ctx, destination, readdressed{m, recipients[0], r.to}, recipients[:1])
+	results := make([]deliver.Result, len(recipients))
+	for i := range results {
+		results[i] = one[0]
+	}
+	return results
 }

@@ -32,6 +32,7 @@ func commands(s streams) []*cli.Command {
 		lookupCommand(s),
 		checkCommand(s),
 		explainCommand(s),
+		routeCommand(s),
 		makemapCommand(s),
 		userCommand(s),
 		statusCommand(s),

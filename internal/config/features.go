@@ -149,11 +149,12 @@ func otherFeatures() []feature {
 func laterFeatures() []feature {
 	later := []feature{
 		{name: "rbl", hint: "sendmail no longer has it: write dnsbl = \"ZONE\" instead, with the zone of a list that still exists"},
+		{name: "mailertable", hint: "name the file as relay.mailertable instead"},
 		{name: "use_cw_file", hint: "name the file as tables.local_host_names instead"},
 	}
 	for name := range strings.FieldsSeq(`
 		mtamark
-		mailertable domaintable genericstable generics_entire_domain virtusertable
+		domaintable genericstable generics_entire_domain virtusertable
 		allmasquerade limited_masquerade masquerade_entire_domain masquerade_envelope
 		local_no_masquerade always_add_domain ldap_routing bestmx_is_local nullclient
 		tls_session_features sts check_cert_altnames`) {

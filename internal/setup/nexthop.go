@@ -2,30 +2,25 @@ package setup
 
 import (
 	"context"
-	"net/netip"
 
 	"gatepost/internal/dns"
+	"gatepost/internal/smtp"
+	"gatepost/maps"
 )
 
-// Addresses are those of a host that mail is to be handed to, IPv4 first, by the
-// hosts file or else the DNS. None and no error: there is no such host, or it has none.
-func (e *Engine) Addresses(ctx context.Context, host string) ([]netip.Addr, error) {
-	s := e.current.Load()
-	if _, addrs, found := s.hosts.Find(host); found {
-		return addrs, nil
-	}
-	var all []netip.Addr
-	var failed error
-	for _, t := range []dns.Type{dns.TypeA, dns.TypeAAAA} {
-		a, err := s.resolver.Lookup(ctx, host, t)
-		if err != nil {
-			failed = err
-			continue
-		}
-		all = append(all, a.Addrs...)
-	}
-	if len(all) > 0 {
-		return all, nil
-	}
-	return nil, failed
+// Lookup asks the resolver in force (dns.Resolver).
+func (e *Engine) Lookup(ctx context.Context, name string, t dns.Type) (dns.Answer, error) {
+	return e.current.Load().resolver.Lookup(ctx, name, t)
+}
+
+// Hosts is the hosts file, as it was at the last reload.
+func (e *Engine) Hosts() *dns.Hosts { return e.current.Load().hosts }
+
+// Mailertable is the table of that name as it is now; nil when the configuration has none.
+func (e *Engine) Mailertable() maps.Map { return e.current.Load().mailer.asked() }
+
+// Canonical is a recipient's address as the policy understands it: routes taken off, the
+// domain canonified. It is what is sent on.
+func (e *Engine) Canonical(ctx context.Context, recipient string) (smtp.Mailbox, error) {
+	return e.Policy().Canonical(ctx, recipient)
 }

@@ -23,6 +23,7 @@ type state struct {
 	spammers   *table   // nil unless it is named
 	virtual    *table   // nil unless it is named
 	users      *table   // whom local mail is taken for; nil unless it is named
+	mailer     *table   // the mailertable; nil unless it is named
 	always     maps.Map // what always belongs to class w
 	own        maps.Map // class m
 	hostName   string   // $j

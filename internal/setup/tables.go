@@ -9,6 +9,7 @@ import (
 	"gatepost/maps"
 	"gatepost/maps/ldap"
 	"gatepost/policy"
+	"gatepost/relay/route/mailertable"
 )
 
 // table is one of the administrator's tables: its maps, in the order in which
@@ -69,6 +70,8 @@ func (s *state) openTables(old *state, log *slog.Logger) (err error) {
 		{&s.spammers, old.spammers, t.Spammers.Named, tableSpec{"spammers", t.Spammers, maps.FormatAccess, policy.CheckSpammers}},
 		{&s.virtual, old.virtual, t.VirtualHosts.Named, tableSpec{"virtual_hosts", t.VirtualHosts, maps.FormatClass, nil}},
 		{&s.users, old.users, s.cfg.Relay.LocalUsers.Named, tableSpec{"local_users", s.cfg.Relay.LocalUsers, maps.FormatClass, nil}},
+		{&s.mailer, old.mailer, s.cfg.Relay.Mailertable.Named, tableSpec{"mailertable", s.cfg.Relay.Mailertable, maps.FormatAccess,
+			mailertable.Check(s.cfg.Relay.LocalMail.Kind != config.LocalRefused)}},
 	} {
 		if !one.used {
 			continue
@@ -142,5 +145,5 @@ func directory(d config.LDAP, table, host string) (c ldap.Config) {
 
 // stores are all maps of all tables.
 func (s *state) stores() []maps.Store {
-	return slices.Concat(s.access.parts(), s.relay.parts(), s.local.parts(), s.trusted.parts(), s.spammers.parts(), s.virtual.parts(), s.users.parts())
+	return slices.Concat(s.access.parts(), s.relay.parts(), s.local.parts(), s.trusted.parts(), s.spammers.parts(), s.virtual.parts(), s.users.parts(), s.mailer.parts())
 }
