@@ -108,22 +108,29 @@ func (r *Router) Route(ctx context.Context, _, recipient string) (Answer, error)
 	case local:
 		return Answer{Mailer: mailertable.Local, User: to.String()}, nil
 	}
-	a, found, err := r.tabled(ctx, to)
+	if strings.HasPrefix(to.Domain, "[") {
+		return r.untabled(ctx, to, "")
+	}
+	domain, err := asciiDomain(to.Domain)
+	if err != nil {
+		return Answer{}, err
+	}
+	a, found, err := r.tabled(ctx, to, domain)
 	if found || err != nil {
 		return a, err
 	}
-	rest, err := r.untabled(ctx, to)
+	rest, err := r.untabled(ctx, to, domain)
 	rest.Keys = a.Keys
 	return rest, err
 }
 
-// tabled asks the mailertable. Address literals are not looked for there.
-func (r *Router) tabled(ctx context.Context, to smtp.Mailbox) (a Answer, found bool, err error) {
+// tabled asks the mailertable.
+func (r *Router) tabled(ctx context.Context, to smtp.Mailbox, domain string) (a Answer, found bool, err error) {
 	table := r.config.Site.Mailertable()
-	if table == nil || strings.HasPrefix(to.Domain, "[") {
+	if table == nil {
 		return Answer{}, false, nil
 	}
-	m, keys, err := mailertable.Find(ctx, table, to.Domain)
+	m, keys, err := mailertable.Find(ctx, table, domain)
 	if m == nil || err != nil {
 		return Answer{Keys: keys}, false, err
 	}
@@ -144,14 +151,15 @@ func (r *Router) tabled(ctx context.Context, to smtp.Mailbox) (a Answer, found b
 		a.Destination = r.destination(m.Mailer, m.Hops)
 	case m.Mailer == mailertable.Local, m.Mailer == mailertable.Error, m.Mailer == mailertable.Discard:
 	default:
-		a.Host = to.Domain
-		a.Destination, err = r.toDomain(to.Domain, r.port(m.Mailer))
+		a.Host = domain
+		a.Destination = toDomain(domain, r.port(m.Mailer))
 	}
-	return a, true, err
+	return a, true, nil
 }
 
-// untabled is the way to the smart host, or to the domain itself.
-func (r *Router) untabled(ctx context.Context, to smtp.Mailbox) (Answer, error) {
+// untabled is the way to the smart host, or to the domain itself; domain is "" for an
+// address literal.
+func (r *Router) untabled(ctx context.Context, to smtp.Mailbox, domain string) (Answer, error) {
 	a := Answer{Mailer: mailerSMTP, Host: to.Domain, User: to.String()}
 	smart := &r.config.SmartHost
 	self, err := r.smartHostIsSelf(ctx)
@@ -162,12 +170,12 @@ func (r *Router) untabled(ctx context.Context, to smtp.Mailbox) (Answer, error) 
 		way := r.ToSmartHost()
 		way.User = a.User
 		return way, nil
-	case strings.HasPrefix(to.Domain, "["):
+	case domain == "":
 		a.Destination, err = r.toLiteral(ctx, to.Domain)
 		return a, err
 	}
-	a.Destination, err = r.toDomain(to.Domain, 0)
-	return a, err
+	a.Host, a.Destination = domain, toDomain(domain, 0)
+	return a, nil
 }
 
 // ToSmartHost is the way to the smart host, for no recipient yet. There must be one.
@@ -215,12 +223,8 @@ func (r *Router) destination(mailer string, hops []smtp.NextHop) string {
 }
 
 // toDomain is the destination of the mail exchangers of a domain.
-func (r *Router) toDomain(domain string, port uint16) (string, error) {
-	ascii, err := asciiDomain(domain)
-	if err != nil {
-		return "", err
-	}
-	return deliver.FormatDestination([]deliver.Hop{{Host: ascii, MX: true, Port: port}}), nil
+func toDomain(domain string, port uint16) string {
+	return deliver.FormatDestination([]deliver.Hop{{Host: domain, MX: true, Port: port}})
 }
 
 // asciiDomain is a domain as the DNS has it (RFC 5890).

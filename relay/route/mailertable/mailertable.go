@@ -33,7 +33,7 @@ func Find(ctx context.Context, table maps.Map, domain string) (match *Match, key
 		if !found {
 			continue
 		}
-		v, err := parse(s.expand(entry.Value))
+		v, err := s.value(entry.Value)
 		if err != nil {
 			return nil, keys, fmt.Errorf("%s: %w", entry.Source, err)
 		}
@@ -67,6 +67,16 @@ func searches(domain string) []search {
 		all = append(all, search{domain[from-1:], domain[:from-1], label})
 	}
 	return append(all, search{key: ".", matched: domain})
+}
+
+// value reads the value of the entry with the key. A path is not made of what strangers
+// write into addresses.
+func (s search) value(text string) (Value, error) {
+	v, err := parse(s.expand(text))
+	if err == nil && v.Socket != "" && strings.Contains(text, "%") {
+		err = fmt.Errorf("value %q: expected no %% in a path", text)
+	}
+	return v, err
 }
 
 // expand puts in what %0 (the key), %1 and %2 stand for; %% is a per cent sign (map_rewrite
@@ -107,7 +117,7 @@ func Check(local bool) func(key, value string) error {
 		if strings.HasPrefix(key, ".") {
 			s.matched, s.label = "x", "x"
 		}
-		v, err := parse(s.expand(value))
+		v, err := s.value(value)
 		if err == nil && v.Mailer == Local && !local {
 			err = fmt.Errorf("value %q: relay.local_mail refuses local mail, expected local_mail to be set with local:", value)
 		}

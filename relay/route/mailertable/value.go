@@ -43,7 +43,7 @@ func parse(text string) (v Value, err error) {
 	}
 	mailer, rest, ok := smtp.CutMailer(text)
 	if !ok && strings.EqualFold(text, Discard) {
-		mailer, ok = Discard, true
+		mailer, rest, ok = Discard, "", true
 	}
 	switch {
 	case !ok:
