@@ -99,8 +99,12 @@ type server struct {
 func (r *router) find(ctx context.Context, address string) *wayOut {
 	ctx, cancel := context.WithTimeout(ctx, routeTime)
 	defer cancel()
-	w := &wayOut{Address: address}
-	to, err := r.engine.Canonical(ctx, smtpPath(address).Text())
+	w, path := &wayOut{Address: address}, smtpPath(address)
+	if fault := path.Fault(); !fault.IsZero() {
+		w.Reply, w.refused = fault.String(), true
+		return w
+	}
+	to, err := r.engine.Canonical(ctx, path.Text())
 	if err != nil {
 		w.fault(err)
 		return w
