@@ -153,6 +153,7 @@ func checkInput(cfg *config.Config, engine *setup.Engine) *lint.Input {
 		{&in.Trusted, tables.Trusted},
 		{&in.Spammers, tables.Spammers},
 		{&in.VirtualHosts, tables.VirtualHosts},
+		{&in.Mailertable, engine.Mailertable()},
 	} {
 		if l, ok := one.from.(lint.Listing); ok {
 			one.to.Text = l

@@ -54,6 +54,7 @@ type Input struct {
 	Policy                               policy.Config
 	Access, RelayDomains, LocalHostNames Table
 	Trusted, Spammers, VirtualHosts      Table // those of UnixWare
+	Mailertable                          Table // of gatepost-relay
 }
 
 // Check makes all checks that need no network, sorted by file and line. What
@@ -67,6 +68,7 @@ func Check(in *Input) []Finding {
 	c.trusted()
 	c.spammers()
 	c.virtualHosts()
+	c.mailertable()
 	c.features()
 	c.deadLists()
 	found := slices.DeleteFunc(c.found, func(f Finding) bool { return f.Risk != "" && in.Config.Accepts(f.Risk) })
@@ -93,7 +95,7 @@ func (c *collector) risk(at maps.Source, check, risk, format string, args ...any
 
 // problems lists what the parser found: lines that are skipped, keys that stand twice.
 func (c *collector) problems() {
-	for _, t := range []*Table{&c.in.Access, &c.in.RelayDomains, &c.in.LocalHostNames, &c.in.Trusted, &c.in.Spammers, &c.in.VirtualHosts} {
+	for _, t := range []*Table{&c.in.Access, &c.in.RelayDomains, &c.in.LocalHostNames, &c.in.Trusted, &c.in.Spammers, &c.in.VirtualHosts, &c.in.Mailertable} {
 		if t.Text == nil {
 			continue
 		}
