@@ -21,7 +21,7 @@ func lookupCommand(s streams) *cli.Command {
 		Usage:     "show each key that the policy tries in a table, and the answer",
 		UsageText: programName + " lookup [--config FILE] TABLE KEY",
 		Description: "TABLE is access, relay_domains, local_host_names, trusted, spammers or virtual_hosts,\n" +
-			"local_users of gatepost-relay, or dnsbl: all DNS lists are asked about an address or a domain.\n" +
+			"local_users or mailertable of gatepost-relay, or dnsbl: all DNS lists are asked about an address or a domain.\n" +
 			"KEY is what the policy would look for: an address, a host name or a mail address; in access with a tag before it, such as\n" +
 			"Connect:192.0.2.7 or To:user@example.com, or without, which means every tag that fits.\n" +
 			"The exit code is 0 when there is an entry and 1 when there is none.",
@@ -35,8 +35,11 @@ func lookupCommand(s streams) *cli.Command {
 			if err != nil {
 				return err
 			}
-			if args[0] == "local_users" {
+			switch args[0] {
+			case "local_users":
 				return s.printAnswers(engine.LookupUser(c.Context, args[1]))
+			case "mailertable":
+				return s.printAnswers(engine.LookupMailertable(c.Context, args[1]))
 			}
 			return s.printAnswers(engine.Policy().Lookup(c.Context, args[0], args[1]))
 		},

@@ -103,3 +103,36 @@ func TestRouteBadTable(t *testing.T) {
 		t.Errorf("ended with %d: %s%s", got.code, got.out, got.stderr)
 	}
 }
+
+func TestLookupMailertable(t *testing.T) {
+	cfg := routeSite(t, "mailertable = \"mailertable\"\nlocal_mail = \"lmtp:127.0.0.1:24\"\n")
+	got := call(t, "lookup", "--config", cfg, "mailertable", "<bob@a.x.LAN>")
+	if want := "a.x.lan  miss\n.x.lan   miss\n.lan     hit  smtp:[%1.lan]  " + filepath.Dir(cfg) + "/mailertable:1\n"; got.out != want || got.code != 0 {
+		t.Errorf("ended with %d and printed\n%swant\n%s", got.code, got.out, want)
+	}
+	if got := call(t, "lookup", "--config", routeSite(t, ""), "mailertable", "a.lan"); got.code != 2 || !strings.Contains(got.stderr, "no mailertable") {
+		t.Errorf("without one it ended with %d: %s", got.code, got.stderr)
+	}
+}
+
+// TestRouteDatabase: the table may be what makemap makes, and is checked all the same.
+func TestRouteDatabase(t *testing.T) {
+	cfg := routeSite(t, "mailertable = \"hash:mt\"\n")
+	for _, tc := range []struct {
+		text, want string
+		code       int
+	}{
+		{".lan\tsmtp:[%1.lan]\n", "mailer smtp, host [x.lan], user bob@x.lan", 0},
+		{".lan\tuucp:x\n", "mt.db: key .lan: value \"uucp:x\": unknown mailer uucp", 2},
+	} {
+		db := filepath.Join(filepath.Dir(cfg), "mt")
+		var out strings.Builder
+		if code := run(t.Context(), []string{programName, "makemap", "hash", db}, strings.NewReader(tc.text), &out, &out); code != 0 {
+			t.Fatalf("makemap ended with %d: %s", code, out.String())
+		}
+		got := call(t, "route", "--no-mx", "--config", cfg, "bob@x.lan")
+		if got.code != tc.code || !strings.Contains(got.out+got.stderr, tc.want) {
+			t.Errorf("with %q it ended with %d: %s%s, want %d and %s", tc.text, got.code, got.out, got.stderr, tc.code, tc.want)
+		}
+	}
+}
