@@ -119,7 +119,7 @@ func Check(local bool) func(key, value string) error {
 		}
 		v, err := s.value(value)
 		if err == nil && v.Mailer == Local && !local {
-			err = fmt.Errorf("value %q: relay.local_mail refuses local mail, expected local_mail to be set with local:", value)
+			err = fmt.Errorf("value %q: relay.local_mail refuses local mail, expected local_mail to be set", value)
 		}
 		return err
 	}

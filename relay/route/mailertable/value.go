@@ -92,7 +92,7 @@ func parseHosts(text string) (v Value, err error) {
 func parseLocal(text string) (Value, error) {
 	user, _, _ := strings.Cut(text, "@")
 	if text != "" && !plainUser(user) {
-		return Value{}, fmt.Errorf("expected a user after local:")
+		return Value{}, fmt.Errorf("expected a user and no more after local")
 	}
 	return Value{User: user}, nil
 }
@@ -106,7 +106,7 @@ func parseLMTP(text string) (v Value, err error) {
 	v.Host = text
 	if socket, ok := strings.CutPrefix(text, "unix:"); ok {
 		if !path.IsAbs(socket) || len(socket) > 107 || strings.ContainsAny(socket, "\x00,") { // sun_path of unix(7), less its NUL
-			return Value{}, fmt.Errorf("expected a path of at most 107 bytes that begins with / after lmtp:unix:")
+			return Value{}, fmt.Errorf("expected a path of at most 107 bytes that begins with / after lmtp:unix: such as /run/lmtp")
 		}
 		v.Socket = socket
 		return v, nil
@@ -123,8 +123,9 @@ func parseLMTP(text string) (v Value, err error) {
 // 450 where the code before the text says that it is temporary.
 func parseError(text string) (v Value, err error) {
 	var status smtp.EnhancedCode
-	code, after, ok := strings.Cut(text, ":")
+	code, after, _ := strings.Cut(text, ":")
 	code = strings.TrimSpace(code)
+	var ok bool
 	if status, ok = smtp.ParseEnhancedCode(code); ok {
 		v.Host, text = code, after
 	} else if status, ok = errorWord(code); ok {
@@ -153,7 +154,7 @@ func parseError(text string) (v Value, err error) {
 	}
 	switch {
 	case text == "":
-		return Value{}, fmt.Errorf("no text after error:")
+		return Value{}, fmt.Errorf("error: has no text")
 	case int(status.Class) != number/100:
 		return Value{}, fmt.Errorf("%d and %s do not go together, expected both to begin with 4 or with 5", number, status)
 	}
