@@ -62,9 +62,9 @@ func lists(text string) string {
 	return b.String()
 }
 
-// TestExampleHasEveryKey holds the example to the keys that this version acts on.
+// TestExampleHasEveryKey holds the examples to the keys that this version acts on.
 func TestExampleHasEveryKey(t *testing.T) {
-	text := example(t, "gatepost.toml")
+	text := example(t, "gatepost.toml") + example(t, "relay/gatepost.toml") // which has what is the relay's alone
 	for _, k := range config.Keys() {
 		if k == "features.blacklist_recipients" || strings.HasPrefix(k, "relay.") || strings.HasPrefix(k, "listener.") || strings.HasPrefix(k, "oauth2.") {
 			continue // the old spelling of blocklist_recipients; the relay has an example of its own

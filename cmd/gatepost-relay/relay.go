@@ -20,6 +20,7 @@ import (
 	"gatepost/internal/listen"
 	"gatepost/internal/program"
 	"gatepost/internal/setup"
+	"gatepost/internal/setup/routes"
 	"gatepost/relay/bounce"
 	"gatepost/relay/queue"
 	"gatepost/relay/session"
@@ -45,7 +46,7 @@ type relayFront struct {
 	spool     *spool.Spool
 	secured   *secured
 	server    *session.Server
-	routes    *routes
+	ways      *ways
 	queue     *queue.Queue
 	endQueue  context.CancelFunc
 	delivers  sync.WaitGroup // the queue's Run
@@ -98,16 +99,16 @@ func (f *relayFront) Open(_ context.Context, e *setup.Engine, log *setup.Logger)
 			err = errors.Join(err, f.spool.Close())
 		}
 	}()
-	if f.routes, err = openRoutes(f.cfg, e); err != nil {
+	if f.ways, err = openWays(f.cfg, e, routes.New(e, routes.Listening(f.listeners)), log.Logger); err != nil {
 		return err
 	}
 	qc := queueConfig(r, e.HostName(), f.spool, log.Logger)
-	qc.Route = f.routes.route
+	qc.Route = f.ways.route
 	f.queue = queue.New(qc)
 	if f.server, err = f.newServer(); err != nil {
 		return err
 	}
-	f.operator = newOperator(f.spool, f.queue, f.routes.explain, log.Logger)
+	f.operator = newOperator(f.spool, f.queue, f.ways.explain, log.Logger)
 	for _, m := range f.missing {
 		log.Warn("a socket cannot be opened, the relay goes on without it", "setting", m.key, "path", m.path, "error", m.err)
 	}
@@ -135,7 +136,7 @@ func (f *relayFront) newServer() (*session.Server, error) {
 		ResolveClient:  f.engine.ResolveClient,
 		Spool:          session.Keep(f.spool),
 		Queued:         f.queue.Add,
-		LocalRecipient: f.engine.LocalRecipient,
+		LocalRecipient: f.ways.refuses,
 		BareNewline:    bareNewline(r),
 		Proxies:        within(r.ProxyProtocol),
 		Xclient:        within(r.XClient),
@@ -225,7 +226,8 @@ func (f *relayFront) rules(at ruled) *session.Rules {
 // InForce warns of what needs a restart, and of what makes an odd relay of it.
 func (f *relayFront) InForce(cfg *config.Config) {
 	before, now := f.cfg.Relay, cfg.Relay
-	before.LocalUsers = now.LocalUsers // followed like the tables
+	// Followed like the tables:
+	before.LocalUsers, before.Mailertable, before.TLSPolicy, before.Masquerade = now.LocalUsers, now.Mailertable, now.TLSPolicy, now.Masquerade
 	if !reflect.DeepEqual(before, now) {
 		setup.WarnRestart(f.log.Logger, "[relay]")
 	}
@@ -260,7 +262,7 @@ func (f *relayFront) Shutdown(ctx context.Context) error {
 	defer stop()
 	f.endQueue()
 	f.delivers.Wait()
-	f.routes.closeAll()
+	err = errors.Join(err, f.ways.closeAll())
 	if closing := f.spool.Close(); closing != nil {
 		err = errors.Join(err, fmt.Errorf("close the spool: %w", closing))
 	}

@@ -40,22 +40,10 @@ func run(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Writ
 		}
 		d := daemon.Daemon{
 			Name: programName, Version: version, Stderr: stderr, Signals: signals,
-			Load:  func() (*config.Config, error) { return load(c) },
+			Load:  func() (*config.Config, error) { return program.LoadConfig(c) },
 			Front: &relayFront{addresses: c.StringSlice("listen")},
 		}
 		return d.Run(c.Context)
 	}
 	return program.Run(ctx, app, args, stdout, stderr)
-}
-
-// load reads a configuration that the relay can work with.
-func load(c *cli.Context) (*config.Config, error) {
-	cfg, err := program.LoadConfig(c)
-	if err != nil {
-		return nil, err
-	}
-	if err := cfg.CheckRelay(); err != nil {
-		return nil, err
-	}
-	return cfg, nil
 }

@@ -201,11 +201,6 @@ func TestReload(t *testing.T) {
 	s.eventually("the broken configuration is logged", func() bool {
 		return strings.Contains(s.stderr.String(), s.path("gatepost.toml")+":12: unknown key relay.smarthost, did you mean relay.smart_host?")
 	})
-	s.write("gatepost.toml", strings.Replace(siteConfig, "smart_host = \"SMART\"\n", "", 1))
-	s.signals <- syscall.SIGHUP
-	s.eventually("the missing smart host is logged", func() bool {
-		return strings.Contains(s.stderr.String(), s.path("gatepost.toml")+":11: relay.smart_host is not set")
-	})
 	if got := s.from(trusted).message("me@a.example", "<a@elsewhere.example>"); got[0] != '2' {
 		t.Errorf("after broken reloads a message is answered %q", got)
 	}
@@ -262,8 +257,7 @@ func TestRefusesToStart(t *testing.T) {
 	busy := s.address()
 	second := newSite(t)
 	second.write("gatepost.toml", strings.ReplaceAll(siteConfig, "DIR/spool", s.path("spool")))
-	bare, bad, plain := newSite(t), newSite(t), newSite(t)
-	bare.write("gatepost.toml", strings.Replace(siteConfig, "smart_host = \"SMART\"\n", "", 1))
+	bad, plain := newSite(t), newSite(t)
 	bad.relay("max_message_size = \"1 TB\"\nlocal_mail = \"mbox\"")
 	plain.write("gatepost.toml", strings.ReplaceAll(siteConfig, "DIR/spool", "DIR/access/spool"))
 	cfg := func(s *site) string { return "--config=" + s.path("gatepost.toml") }
@@ -276,7 +270,6 @@ func TestRefusesToStart(t *testing.T) {
 		{"unknown flag", []string{"--lisen", "x"}, 2, `flag provided but not defined: -lisen, did you mean --listen\?, see --help`},
 		{"argument", []string{"start"}, 2, `unexpected argument "start", see --help`},
 		{"no configuration", []string{"--config", s.path("none")}, 2, `cannot read the configuration: open .*: no such file or directory`},
-		{"no smart host", []string{cfg(bare)}, 2, `\S+gatepost.toml:11: relay.smart_host is not set, expected a server such as "\[smtp.isp.example\]:587": this version delivers to no other`},
 		{"bad values", []string{cfg(bad)}, 2, `\S+gatepost.toml:12: relay.max_message_size is "1 TB", expected .*\n` + programName + `: \S+gatepost.toml:13: relay.local_mail is "mbox", expected .*`},
 		{"bad listen address", []string{cfg(plain), "--listen", "inet:25@127.0.0.1"}, 2, `--listen inet:25@127.0.0.1: expected HOST:PORT such as .*`},
 		{"port taken", []string{cfg(plain), "--listen", busy}, 2, `listen on \S+: address already in use`},

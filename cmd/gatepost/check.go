@@ -158,6 +158,7 @@ func checkInput(cfg *config.Config, engine *setup.Engine) *lint.Input {
 		{&in.Spammers, tables.Spammers},
 		{&in.VirtualHosts, tables.VirtualHosts},
 		{&in.GenericsTable, tables.GenericsTable},
+		{&in.Mailertable, engine.Mailertable()},
 	} {
 		if l, ok := one.from.(lint.Listing); ok {
 			one.to.Text = l

@@ -14,6 +14,7 @@ import (
 	"gatepost/internal/program"
 	"gatepost/internal/scenario"
 	"gatepost/internal/setup"
+	"gatepost/internal/setup/routes"
 	"gatepost/internal/smtp"
 	"gatepost/policy"
 )
@@ -70,7 +71,7 @@ func (s streams) explain(ctx context.Context, engine *setup.Engine, facts *scena
 	defer cancel()
 	cfg := engine.PolicyConfig()
 	cfg.Resolver = facts.Over(cfg.Resolver)
-	relay := engine.Config().Relay.SmartHost.Set()
+	relay := engine.Config().Relay.Given
 	session.Facts.Conn.Routes = relay // as relay/session has it
 	report, err := explain.Explain(ctx, cfg, session)
 	if err != nil {
@@ -95,6 +96,7 @@ func (s streams) explain(ctx context.Context, engine *setup.Engine, facts *scena
 
 // relayReplies adds how gatepost-relay refuses recipients whom the policy accepts.
 func relayReplies(ctx context.Context, engine *setup.Engine, report *explain.Report) {
+	router := routes.New(engine, nil)
 	for i := range report.Stages {
 		at := &report.Stages[i]
 		if at.Stage != policy.StageRcpt || at.Verdict.Action == policy.Reject || at.Verdict.Action == policy.Tempfail {
@@ -102,6 +104,9 @@ func relayReplies(ctx context.Context, engine *setup.Engine, report *explain.Rep
 		}
 		if at.Relay = at.Recipient.Unsendable(); at.Relay.IsZero() {
 			at.Relay = engine.LocalRecipient(ctx, at.Recipient)
+		}
+		if at.Relay.IsZero() {
+			at.Relay = routes.Refusal(ctx, engine, router, at.Recipient)
 		}
 	}
 }

@@ -263,13 +263,13 @@ func TestExplainFacts(t *testing.T) {
 	}
 }
 
-// TestExplainRelay: with a smart host the session is judged as in gatepost-relay, which
+// TestExplainRelay: with a section [relay] the session is judged as in gatepost-relay, which
 // may refuse whom the rules accept.
 func TestExplainRelay(t *testing.T) {
 	server := dnstest.Serve(t, officeZone())
 	features := "[features]\nnopercenthack = \"nospecial\""
 	milter := office(t, server, "[features]", features)
-	relay := office(t, server, "[features]", "[relay]\nsmart_host = \"smtp.isp.example\"\n\n"+features)
+	relay := office(t, server, "[features]", "[relay]\nspool = \"/x\"\n\n"+features)
 	for _, tc := range []struct{ file, to, want string }{
 		{milter, "a%b@example.com", "=> accept, by: recipient domain"},
 		{relay, "a%b@example.com", "=> reject, by: client name verified"},

@@ -22,7 +22,7 @@ func lookupCommand(s streams) *cli.Command {
 		Usage:     "show each key that the policy tries in a table, and the answer",
 		UsageText: programName + " lookup [--config FILE] TABLE KEY",
 		Description: "TABLE is access, relay_domains, local_host_names, trusted, spammers or virtual_hosts,\n" +
-			"local_users, tls_policy or authinfo of gatepost-relay, or dnsbl: all DNS lists are asked about an address or a domain.\n" +
+			"local_users, mailertable, tls_policy or authinfo of gatepost-relay, or dnsbl: all DNS lists are asked about an address or a domain.\n" +
 			"For authinfo KEY is the name or the address of a server; passwords are not shown.\n" +
 			"KEY is what the policy would look for: an address, a host name or a mail address; in access with a tag before it, such as\n" +
 			"Connect:192.0.2.7 or To:user@example.com, or without, which means every tag that fits.\n" +
@@ -44,6 +44,8 @@ func lookupCommand(s streams) *cli.Command {
 				return s.printAnswers(engine.LookupTLSPolicy(c.Context, args[1]))
 			case "authinfo":
 				return s.lookupLogin(c, engine, args[1])
+			case "mailertable":
+				return s.printAnswers(engine.LookupMailertable(c.Context, args[1]))
 			}
 			return s.printAnswers(engine.Policy().Lookup(c.Context, args[0], args[1]))
 		},

@@ -14,7 +14,7 @@ func lookupSite(t *testing.T) string {
 	dir := t.TempDir()
 	for name, text := range map[string]string{
 		"gatepost.toml": "host_name = \"localhost\"\ndont_probe_interfaces = true\n[tables]\naccess = \"access\"\n" +
-			"relay_domains = \"relay\"\nlocal_host_names = \"local\"\ntrusted = \"trusted\"\n[dns]\nservers = [\"127.0.0.1:9\"]\ntimeout = \"50ms\"\nattempts = 1\n[relay]\nlocal_mail = \"smart_host\"\nlocal_users = \"users\"\ntls_policy = \"tls\"\nauthinfo = \"authinfo\"\n",
+			"relay_domains = \"relay\"\nlocal_host_names = \"local\"\ntrusted = \"trusted\"\n[dns]\nservers = [\"127.0.0.1:9\"]\ntimeout = \"50ms\"\nattempts = 1\n[relay]\nsmart_host = \"192.0.2.1\"\nlocal_mail = \"smart_host\"\nlocal_users = \"users\"\ntls_policy = \"tls\"\nauthinfo = \"authinfo\"\n",
 		"access":   "Connect:198.51.100\tREJECT\nGreetPause:198.51.100\t\x1b[31mred\n",
 		"relay":    "partner.example\n",
 		"local":    "example.com\n",

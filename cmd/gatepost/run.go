@@ -33,6 +33,7 @@ func commands(s streams) []*cli.Command {
 		rewriteCommand(s),
 		checkCommand(s),
 		explainCommand(s),
+		routeCommand(s),
 		makemapCommand(s),
 		userCommand(s),
 		statusCommand(s),

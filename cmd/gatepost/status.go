@@ -161,7 +161,11 @@ func (s streams) printRelay(r *setup.RelayStatus, now time.Time) error {
 	}
 	fmt.Fprintf(s.out, "\nqueue %s: %d messages, %d bytes%s\n", program.Printable(r.Spool), r.Messages, r.Bytes, oldest)
 	fmt.Fprintf(s.out, "being delivered %d, deferred %d, held %d; connections %d\n", r.Active, r.Deferred, r.Held, r.Connections)
-	fmt.Fprintf(s.out, "to %s; local mail: %s\n", program.Printable(r.NextHop), program.Printable(r.LocalMail))
+	to := r.NextHop
+	if to == "" {
+		to = "the mail exchangers of each domain"
+	}
+	fmt.Fprintf(s.out, "to %s; local mail: %s\n", program.Printable(to), program.Printable(r.LocalMail))
 	for _, d := range r.Down {
 		fmt.Fprintf(s.out, "%s is down for %s: %s\n", program.Printable(d.NextHop), age(now, d.Since), program.Printable(d.Reason))
 	}

@@ -240,7 +240,7 @@ func TestFaults(t *testing.T) {
 		{"trusted", "[tables]\ntrusted = true\n", `FILE:2: tables.trusted is true, expected a string such as "/etc/mail/table/trusted", or a list of them`},
 		{"virtual_hosts alone", "[tables]\nvirtual_hosts = \"/x\"\n", `FILE:2: tables.virtual_hosts means nothing without check_rcpt = "unixware" under [features]; sendmail's own place for such names is tables.local_host_names`},
 
-		{"feature not yet", "[features]\n\nmailertable = true\n", `FILE:3: features.mailertable is not supported by this version`},
+		{"feature not yet", "[features]\n\nldap_routing = true\n", `FILE:3: features.ldap_routing is not supported by this version`},
 		{"rbl", "[features]\nrbl = true\n", `FILE:2: features.rbl is not supported: sendmail no longer has it: write dnsbl = "ZONE" instead, with the zone of a list that still exists`},
 		{"use_cw_file", "[features]\nuse_cw_file = true\n", `FILE:2: features.use_cw_file is not supported: name the file as tables.local_host_names instead`},
 		{"flag with argument", "[features]\nnocanonify = \"canonify_hosts\"\n", `FILE:2: features.nocanonify is "canonify_hosts", expected true or false`},

@@ -149,11 +149,12 @@ func otherFeatures() []feature {
 func laterFeatures() []feature {
 	later := []feature{
 		{name: "rbl", hint: "sendmail no longer has it: write dnsbl = \"ZONE\" instead, with the zone of a list that still exists"},
+		{name: "mailertable", hint: "name the file as relay.mailertable instead"},
 		{name: "use_cw_file", hint: "name the file as tables.local_host_names instead"},
 	}
 	for name := range strings.FieldsSeq(`
 		mtamark
-		mailertable domaintable virtusertable ldap_routing bestmx_is_local nullclient
+		domaintable virtusertable ldap_routing bestmx_is_local nullclient
 		tls_session_features sts check_cert_altnames`) {
 		later = append(later, feature{name: name})
 	}

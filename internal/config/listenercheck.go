@@ -125,7 +125,7 @@ func (r *reader) checkAddresses(c *Config) {
 	for i, l := range c.Listeners {
 		path := fmt.Sprintf("listener[%d].listen", i)
 		note(l.Listen, path)
-		if slices.ContainsFunc(l.Listen, c.Relay.SmartHost.isAt) {
+		if slices.ContainsFunc(l.Listen, c.smartHostAt) {
 			r.fault("relay.smart_host", "relay.smart_host is %q, where %s has us ourselves: mail would go round in circles", c.Relay.SmartHost, path)
 		}
 	}

@@ -140,10 +140,10 @@ func readSendAs(c *Config, v value) {
 	c.Relay.SendAsByHost = map[string]string{}
 	for host, a := range hosts {
 		e := value{v.r, join(v.path, host), a}
-		if hop, ok := nextHop(host); !ok || strings.ContainsAny(host, "[]") || hop.Port != 25 {
+		if hops, err := smtp.ParseNextHops(host); err != nil || len(hops) != 1 || !hops[0].MX && strings.ContainsAny(host, "[]") || hops[0].Port != 0 {
 			e.wrong("whose key is %q, expected the name of a next hop, without port", host)
 		} else if s, ok := e.text(example); ok && account(e, s) {
-			c.Relay.SendAsByHost[strings.ToLower(hop.Host)] = s
+			c.Relay.SendAsByHost[strings.ToLower(hops[0].Host)] = s
 		}
 	}
 }

@@ -9,13 +9,15 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"gatepost/internal/smtp"
 )
 
 // Relay is the relay front, gatepost-relay.
 type Relay struct {
+	Given     bool     // the file has a section [relay]
 	Listen    []string // HOST:PORT; no HOST is every address
 	Spool     string   // the folder of the queue
-	SmartHost NextHop  // where all mail that is not local goes; zero when it is not set
 	LocalMail LocalMail
 
 	LocalUsers           Table // users that local mail is taken for; not Named: all
@@ -47,31 +49,8 @@ type Relay struct {
 	Logins
 	Sockets
 	Masquerade
+	Routes
 }
-
-// NextHop is a server that mail is handed to.
-type NextHop struct {
-	Host string // a name, or an address without brackets
-	Port uint16
-}
-
-// Set tells whether there is one.
-func (h NextHop) Set() bool { return h.Host != "" }
-
-// isAt tells whether a listening address of this host, HOST:PORT, takes connections to h.
-func (h NextHop) isAt(listen string) bool {
-	host, port, err := net.SplitHostPort(listen)
-	if err != nil || port != strconv.Itoa(int(h.Port)) {
-		return false
-	}
-	at, _ := netip.ParseAddr(host)
-	to, _ := netip.ParseAddr(h.Host)
-	local := to.IsLoopback() || strings.EqualFold(h.Host, "localhost")
-	return strings.EqualFold(host, h.Host) || local && (host == "" || at.IsUnspecified())
-}
-
-// String is HOST:PORT as package net takes it.
-func (h NextHop) String() string { return net.JoinHostPort(h.Host, strconv.Itoa(int(h.Port))) }
 
 // LocalMail says what becomes of mail for local domains.
 type LocalMail struct {
@@ -119,21 +98,8 @@ func defaultRelay() Relay {
 		Secure:                  defaultSecure(),
 		TLSOut:                  defaultTLSOut(),
 		Sockets:                 defaultSockets(),
+		Routes:                  defaultRoutes(),
 	}
-}
-
-// CheckRelay finds what keeps gatepost-relay from starting and is no fault of the
-// file for the other programs.
-func (c *Config) CheckRelay() error {
-	if !c.Relay.SmartHost.Set() {
-		e := &Error{File: c.File, Line: KeyLine(c.File, "relay"),
-			Message: `relay.smart_host is not set, expected a server such as "[smtp.isp.example]:587": this version delivers to no other`}
-		if c.File == "" {
-			return errors.New(e.Message)
-		}
-		return e
-	}
-	return nil
 }
 
 func relayKeys() []key {
@@ -144,7 +110,6 @@ func relayKeys() []key {
 				c.Relay.Spool = s
 			}
 		}},
-		{"smart_host", readSmartHost},
 		{"local_mail", readLocalMail},
 		{"local_users", func(c *Config, v value) { readTable(&c.Relay.LocalUsers, v, "/etc/gatepost/local-users") }},
 		{"bare_newline", func(c *Config, v value) {
@@ -155,8 +120,7 @@ func relayKeys() []key {
 		networksKey("proxy_protocol", func(r *Relay) *[]netip.Prefix { return &r.ProxyProtocol }),
 		networksKey("xclient", func(r *Relay) *[]netip.Prefix { return &r.XClient }),
 		{"retry", readRetry},
-		{"mailertable", nil},
-	}, relayLimits(), queueKeys(), secureKeys(), tlsOutKeys(), loginKeys(), socketKeys(), masqueradeKeys())
+	}, relayLimits(), routeKeys(), queueKeys(), secureKeys(), tlsOutKeys(), loginKeys(), socketKeys(), masqueradeKeys())
 }
 
 // relayLimits are the keys that bound something.
@@ -223,43 +187,6 @@ func CheckListenAddress(s string) error {
 	return nil
 }
 
-// readSmartHost reads [HOST], [HOST]:PORT, HOST or HOST:PORT; without a port it is 25.
-func readSmartHost(c *Config, v value) {
-	const example = "[smtp.isp.example]:587"
-	s, ok := v.text(example)
-	if !ok {
-		return
-	}
-	hop, ok := nextHop(s)
-	if !ok {
-		v.wrong("expected a host, and a port after a colon, such as %q or \"192.0.2.25\"", example)
-		return
-	}
-	c.Relay.SmartHost = hop
-}
-
-// nextHop reads HOST or HOST:PORT, with or without brackets around HOST.
-func nextHop(s string) (NextHop, bool) {
-	host, port := s, "25"
-	if inner, after, bracketed := strings.Cut(strings.TrimPrefix(s, "["), "]"); bracketed && s[0] == '[' {
-		host = inner
-		if after != "" {
-			var colon bool
-			if port, colon = strings.CutPrefix(after, ":"); !colon {
-				return NextHop{}, false
-			}
-		}
-	} else if strings.Count(s, ":") == 1 {
-		host, port, _ = strings.Cut(s, ":")
-	}
-	n, err := strconv.ParseUint(port, 10, 16)
-	addr, notAddr := netip.ParseAddr(strings.TrimPrefix(host, "IPv6:"))
-	if notAddr == nil {
-		host = addr.String()
-	}
-	return NextHop{Host: strings.TrimSuffix(host, "."), Port: uint16(n)}, err == nil && n > 0 && (notAddr == nil || hostName(strings.TrimSuffix(host, ".")))
-}
-
 func readLocalMail(c *Config, v value) {
 	const expected = `expected "refuse", "smart_host", "maildir:PATH", "lmtp:HOST:PORT" or "lmtp:unix:/PATH"`
 	s, ok := v.text("refuse")
@@ -286,12 +213,12 @@ func readLocalMail(c *Config, v value) {
 		}
 		c.Relay.LocalMail = LocalMail{LocalLMTPUnix, path}
 	case kind == "lmtp":
-		hop, ok := nextHop(rest)
-		if _, _, err := net.SplitHostPort(rest); err != nil || !ok {
+		hops, err := smtp.ParseNextHops(rest)
+		if err != nil || len(hops) != 1 || hops[0].Port == 0 {
 			v.wrong("expected HOST:PORT after lmtp:, such as \"lmtp:127.0.0.1:24\"")
 			return
 		}
-		c.Relay.LocalMail = LocalMail{LocalLMTP, hop.String()}
+		c.Relay.LocalMail = LocalMail{LocalLMTP, net.JoinHostPort(hops[0].Host, strconv.Itoa(int(hops[0].Port)))}
 	default:
 		v.wrong(expected)
 	}
@@ -343,6 +270,7 @@ func readRetry(c *Config, v value) {
 // checkRelay checks what no single key of [relay] can tell.
 func (r *reader) checkRelay(c *Config) {
 	l := &c.Relay
+	_, l.Given = r.doc.lines["relay"]
 	if l.BareNewlineNormalize && len(l.NormalizeFrom) > 0 {
 		r.fault("relay.normalize_bare_newline", "relay.normalize_bare_newline means nothing when relay.bare_newline is \"normalize\", expected one of the two")
 	}
@@ -355,7 +283,5 @@ func (r *reader) checkRelay(c *Config) {
 	if l.SessionTimeout < l.IdleTimeout {
 		r.fault("relay.session_timeout", "relay.session_timeout is %q, expected at least relay.idle_timeout, %q", l.SessionTimeout, l.IdleTimeout)
 	}
-	if i := slices.IndexFunc(l.Listen, l.SmartHost.isAt); i >= 0 {
-		r.fault("relay.smart_host", "relay.smart_host is %q, where relay.listen has us ourselves: mail would go round in circles", l.SmartHost)
-	}
+	r.checkRoutes(c)
 }

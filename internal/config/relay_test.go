@@ -3,12 +3,13 @@ package config
 import (
 	"net/netip"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"gatepost/internal/smtp"
 )
 
 func TestRelay(t *testing.T) {
@@ -46,7 +47,7 @@ queue_lifetime = "48h"
 	dir := filepath.Dir(path)
 	want := Relay{
 		Listen: []string{"127.0.0.1:2525", ":25", "[::1]:25", "localhost:0"}, Spool: filepath.Join(dir, "spool"),
-		SmartHost: NextHop{"smtp.isp.example", 587}, LocalMail: LocalMail{LocalMaildir, filepath.Join(dir, "mail")},
+		Given: true, LocalMail: LocalMail{LocalMaildir, filepath.Join(dir, "mail")},
 		LocalUsers: Table{Named: true, Line: 7, Maps: []Map{
 			{Kind: "text", Path: filepath.Join(dir, "users")}, {Kind: "cdb", Path: "/srv/users.cdb", Text: "/srv/users"}}},
 		NormalizeFrom: []netip.Prefix{netip.MustParsePrefix("10.1.2.0/24"), netip.MustParsePrefix("2001:db8::1/128")},
@@ -55,39 +56,11 @@ queue_lifetime = "48h"
 		MaxCommands: 50, MaxLineLength: 1000, IdleTimeout: 10 * time.Second, SessionTimeout: 20 * time.Second,
 		DecisionTimeout: 7 * time.Second, MaxHops: 30, MinFree: 1 << 30, MaxDeliveries: 5,
 		Retry: []time.Duration{10 * time.Second, time.Hour}, QueueLifetime: 48 * time.Hour,
-		Queue: defaultQueue(), Secure: defaultSecure(), TLSOut: defaultTLSOut(), Sockets: defaultSockets(),
+		Routes: defaultRoutes(), Queue: defaultQueue(), Secure: defaultSecure(), TLSOut: defaultTLSOut(), Sockets: defaultSockets(),
 	}
+	want.SmartHost = SmartHost{Hosts: "[smtp.isp.example]:587", Hops: []smtp.NextHop{{Host: "smtp.isp.example", Port: 587}}}
 	if diff := cmp.Diff(want, c.Relay, cmpopts.EquateComparable(netip.Prefix{})); diff != "" {
 		t.Errorf("[relay] gave (-want +got):\n%s", diff)
-	}
-	if err := c.CheckRelay(); err != nil {
-		t.Errorf("CheckRelay: %v", err)
-	}
-}
-
-func TestSmartHost(t *testing.T) {
-	for in, want := range map[string]string{
-		"[smtp.isp.example]:587": "smtp.isp.example:587",
-		"[smtp.isp.example]":     "smtp.isp.example:25",
-		"smtp.isp.example.":      "smtp.isp.example:25",
-		"smtp.isp.example:587":   "smtp.isp.example:587",
-		"[192.0.2.1]":            "192.0.2.1:25",
-		"192.0.2.1:26":           "192.0.2.1:26",
-		"[2001:db8::1]:587":      "[2001:db8::1]:587",
-		"[IPv6:2001:db8::1]":     "[2001:db8::1]:25",
-		"2001:db8::1":            "[2001:db8::1]:25",
-		"":                       "", "[]": "", "[a": "", "a]": "", "[a]587": "", "a:0": "", "a:65536": "", "a:": "", "a b": "", "[a]:smtp": "", ":25": "", "a:1:2": "", "[a]b]": "",
-	} {
-		c, err := Parse("f", []byte("[relay]\nsmart_host = \""+in+"\"\n"))
-		if want == "" {
-			if err == nil {
-				t.Errorf("%q gave %v, want an error", in, c.Relay.SmartHost)
-			}
-			continue
-		}
-		if err != nil || c.Relay.SmartHost.String() != want {
-			t.Errorf("%q gave %v, want %s", in, err, want)
-		}
 	}
 }
 
@@ -100,7 +73,7 @@ func TestLocalMail(t *testing.T) {
 		"lmtp:[::1]:24":               {LocalLMTP, "[::1]:24"},
 		"lmtp:unix:/run/dovecot/lmtp": {LocalLMTPUnix, "/run/dovecot/lmtp"},
 	} {
-		text := "[relay]\nlocal_mail = \"" + in + "\"\n"
+		text := "[relay]\nsmart_host = \"192.0.2.25\"\nlocal_mail = \"" + in + "\"\n"
 		if want.Kind == LocalMaildir {
 			text += "local_users = \"/u\"\n"
 		}
@@ -123,27 +96,11 @@ func TestSize(t *testing.T) {
 	}
 }
 
-// TestCheckRelay: without a server to hand mail to there is nothing to start.
-func TestCheckRelay(t *testing.T) {
-	if err := Default().CheckRelay(); err == nil || !strings.HasPrefix(err.Error(), "relay.smart_host is not set, expected ") {
-		t.Errorf("without a file: %v", err)
-	}
-	c, err := Load(write(t, "host_name = \"a.b\"\n\n[relay]\nspool = \"/x\"\n"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := c.CheckRelay(); err == nil || !strings.HasPrefix(err.Error(), c.File+":3: relay.smart_host is not set, expected ") {
-		t.Errorf("without smart_host: %v", err)
-	}
-}
-
 func TestRelayFaults(t *testing.T) {
 	for _, tc := range []struct{ text, want string }{
 		{"listen = \"inet:25@127.0.0.1\"", `f:2: relay.listen is "inet:25@127.0.0.1", expected HOST:PORT such as "127.0.0.1:25", "[::1]:25", or ":25" for every address`},
 		{"listen = [\n\"127.0.0.1:25\",\n\"127.0.0.1\"]", `f:4: relay.listen[1] is "127.0.0.1", expected HOST:PORT such as "127.0.0.1:25", "[::1]:25", or ":25" for every address`},
 		{"listen = [\n\":25\",\n\":25\"]", `f:4: relay.listen has ":25" twice`},
-		{"smart_host = \"smtp://isp\"", `f:2: relay.smart_host is "smtp://isp", expected a host, and a port after a colon, such as "[smtp.isp.example]:587" or "192.0.2.25"`},
-		{"smart_host = 25", `f:2: relay.smart_host is the number 25, expected a string such as "[smtp.isp.example]:587"`},
 		{"local_mail = \"mbox:/var/mail\"", `f:2: relay.local_mail is "mbox:/var/mail", expected "refuse", "smart_host", "maildir:PATH", "lmtp:HOST:PORT" or "lmtp:unix:/PATH"`},
 		{"local_mail = \"lmtp:127.0.0.1\"", `f:2: relay.local_mail is "lmtp:127.0.0.1", expected HOST:PORT after lmtp:, such as "lmtp:127.0.0.1:24"`},
 		{"local_mail = \"lmtp:unix:x\"", `f:2: relay.local_mail is "lmtp:unix:x", expected a path of at most 107 bytes that begins with / after lmtp:unix:`},
@@ -162,10 +119,6 @@ func TestRelayFaults(t *testing.T) {
 		{"idle_timeout = \"2h\"", `f:2: relay.idle_timeout is "2h", expected a time from "1s" to "1h0m0s", such as "2s" or "500ms"`},
 		{"session_timeout = \"1m\"", `f:2: relay.session_timeout is "1m0s", expected at least relay.idle_timeout, "5m0s"`},
 		{"retry = [\"5\"]", `f:2: relay.retry[0] is "5", expected a time from "1s" to "24h0m0s", such as "2s" or "500ms"`},
-		{"mailertable = \"/etc/mail/mailertable\"", `f:2: relay.mailertable is not supported by this version`},
-		{"smart_host = \"[127.0.0.1]\"", `f:2: relay.smart_host is "127.0.0.1:25", where relay.listen has us ourselves: mail would go round in circles`},
-		{"listen = [\":2525\"]\nsmart_host = \"localhost:2525\"", `f:3: relay.smart_host is "localhost:2525", where relay.listen has us ourselves: mail would go round in circles`},
-		{"listen = [\"[::]:25\"]\nsmart_host = \"::1\"", `f:3: relay.smart_host is "[::1]:25", where relay.listen has us ourselves: mail would go round in circles`},
 		{"smarthost = \"x\"", `f:2: unknown key relay.smarthost, did you mean relay.smart_host?`},
 	} {
 		_, err := Parse("f", []byte("[relay]\n"+tc.text+"\n"))

@@ -56,6 +56,7 @@ type Input struct {
 	Trusted, Spammers, VirtualHosts      Table // those of UnixWare
 	GenericsTable                        Table
 	GenericsDomains                      []maps.Map // class G
+	Mailertable                          Table      // of gatepost-relay
 }
 
 // Check makes all checks that need no network, sorted by file and line. What
@@ -70,6 +71,7 @@ func Check(in *Input) []Finding {
 	c.spammers()
 	c.virtualHosts()
 	c.generics()
+	c.mailertable()
 	c.features()
 	c.deadLists()
 	found := slices.DeleteFunc(c.found, func(f Finding) bool { return f.Risk != "" && in.Config.Accepts(f.Risk) })
@@ -96,7 +98,7 @@ func (c *collector) risk(at maps.Source, check, risk, format string, args ...any
 
 // problems lists what the parser found: lines that are skipped, keys that stand twice.
 func (c *collector) problems() {
-	for _, t := range []*Table{&c.in.Access, &c.in.RelayDomains, &c.in.LocalHostNames, &c.in.Trusted, &c.in.Spammers, &c.in.VirtualHosts, &c.in.GenericsTable} {
+	for _, t := range []*Table{&c.in.Access, &c.in.RelayDomains, &c.in.LocalHostNames, &c.in.Trusted, &c.in.Spammers, &c.in.VirtualHosts, &c.in.GenericsTable, &c.in.Mailertable} {
 		if t.Text == nil {
 			continue
 		}

@@ -29,18 +29,24 @@ func (e *Engine) IsLocal(ctx context.Context, domain string) (bool, error) {
 // this host takes no mail. It is zero for those whom it does, and for those in
 // other domains. to is the address that was judged (policy.Decision).
 func (e *Engine) LocalRecipient(ctx context.Context, to smtp.Mailbox) smtp.Reply {
-	s := e.current.Load()
-	local, err := s.policy.IsLocal(ctx, to.Domain)
+	local, err := e.IsLocal(ctx, to.Domain)
 	switch {
 	case err != nil:
 		e.log.Error("it cannot be told whether a recipient is local", "domain", to.Domain, "error", err)
 		return replyCannotLookUp()
 	case !local:
 		return smtp.Reply{}
-	case e.local == config.LocalRefused:
+	}
+	return e.LocalUser(ctx, to)
+}
+
+// LocalUser is the reply to a recipient whose mail is local, here or by the mailertable, but
+// for whom no mail is taken; zero for others.
+func (e *Engine) LocalUser(ctx context.Context, to smtp.Mailbox) smtp.Reply {
+	if e.local == config.LocalRefused {
 		return replyNoLocalMail()
 	}
-	known, err := s.knowsUser(ctx, to)
+	known, err := e.current.Load().knowsUser(ctx, to)
 	switch {
 	case err != nil:
 		e.log.Error("a local user cannot be looked up", "user", to.User(), "error", err)

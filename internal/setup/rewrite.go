@@ -2,6 +2,7 @@ package setup
 
 import (
 	"context"
+	"strings"
 
 	"gatepost/internal/config"
 	"gatepost/maps"
@@ -97,12 +98,13 @@ func (w words) Lookup(ctx context.Context, key string) (maps.Entry, bool, error)
 	return e, found, err
 }
 
-// accounts are those as which mail is sent, by next hops. Where a transport has only one
-// destination, that is the smart host.
+// accounts are those as which mail is sent, by next hops.
 func accounts(r *config.Relay) rewrite.Accounts {
 	a := rewrite.Accounts{Hosts: map[string]string{}}
 	if r.SendAs != "" {
-		a.Hosts[""], a.Hosts[r.SmartHost.Host] = r.SendAs, r.SendAs
+		for _, hop := range r.SmartHost.Hops {
+			a.Hosts[strings.ToLower(hop.Host)] = r.SendAs
+		}
 	}
 	for host, account := range r.SendAsByHost {
 		a.Hosts[host] = account

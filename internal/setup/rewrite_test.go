@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"gatepost/internal/config"
+	"gatepost/internal/smtp"
 	"gatepost/relay/rewrite"
 )
 
@@ -22,7 +23,7 @@ func masquerade(t *testing.T) *place {
 	m.MasqueradeDomain = config.Class{Words: []string{"corp.example"}, File: textTable(p.path("domains"))}
 	m.GenericsDomain = config.Class{Words: []string{"example.com"}}
 	m.ExposedUser = config.Class{Words: []string{"root"}}
-	p.cfg.Relay.SmartHost = config.NextHop{Host: "smtp.isp.example", Port: 587}
+	p.cfg.Relay.SmartHost = config.SmartHost{Hosts: "[smtp.isp.example]:587", Hops: []smtp.NextHop{{Host: "smtp.isp.example", Port: 587}}}
 	return p
 }
 

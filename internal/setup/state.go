@@ -27,6 +27,7 @@ type state struct {
 	tlsPolicy  *table // what is demanded of next hops; nil unless it is named
 	rewrite    rewriteTables
 	rewriter   *rewrite.Rewriter
+	mailer     *table   // the mailertable; nil unless it is named
 	always     maps.Map // what always belongs to class w
 	own        maps.Map // class m
 	hostName   string   // $j

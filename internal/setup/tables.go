@@ -9,6 +9,7 @@ import (
 	"gatepost/maps"
 	"gatepost/maps/ldap"
 	"gatepost/policy"
+	"gatepost/relay/route/mailertable"
 	"gatepost/relay/tlspolicy"
 )
 
@@ -66,6 +67,8 @@ func (s *state) openTables(old *state, log *slog.Logger) error {
 		{&s.virtual, old.virtual, t.VirtualHosts.Named, tableSpec{"virtual_hosts", t.VirtualHosts, maps.FormatClass, nil}},
 		{&s.users, old.users, s.cfg.Relay.LocalUsers.Named, tableSpec{"local_users", s.cfg.Relay.LocalUsers, maps.FormatClass, nil}},
 		{&s.tlsPolicy, old.tlsPolicy, s.cfg.Relay.TLSPolicy.Named, tableSpec{"tls_policy", s.cfg.Relay.TLSPolicy, maps.FormatAccess, tlspolicy.CheckEntry}},
+		{&s.mailer, old.mailer, s.cfg.Relay.Mailertable.Named, tableSpec{"mailertable", s.cfg.Relay.Mailertable, maps.FormatAccess,
+			mailertable.Check(s.cfg.Relay.LocalMail.Kind != config.LocalRefused)}},
 	}
 	return s.openAll(append(list, s.rewrite.specs(&old.rewrite, s.cfg)...), log)
 }
@@ -152,5 +155,5 @@ func directory(d config.LDAP, table, host string) (c ldap.Config) {
 
 // stores are all maps of all tables.
 func (s *state) stores() []maps.Store {
-	return slices.Concat(s.access.parts(), s.relay.parts(), s.local.parts(), s.trusted.parts(), s.spammers.parts(), s.virtual.parts(), s.users.parts(), s.tlsPolicy.parts(), s.rewrite.parts())
+	return slices.Concat(s.access.parts(), s.relay.parts(), s.local.parts(), s.trusted.parts(), s.spammers.parts(), s.virtual.parts(), s.users.parts(), s.tlsPolicy.parts(), s.mailer.parts(), s.rewrite.parts())
 }

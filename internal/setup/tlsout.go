@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"path/filepath"
 
 	"gatepost/internal/config"
@@ -39,12 +40,12 @@ func (e *Engine) OpenTLSOut(cfg *config.Config, log *slog.Logger) (*TLSOut, erro
 		cas = func() roots { return *file.Get() }
 	}
 	out := &TLSOut{}
-	resolver := currentResolver{e}
+	var resolver dns.Resolver = e
 	if r.MTASTS {
 		var err error
 		out.store, err = sts.Open(sts.Config{
 			Resolver: resolver, Roots: func() *x509.CertPool { return cas().public },
-			Addresses: e.Addresses,
+			Addresses: e.addresses,
 			File:      filepath.Join(r.Spool, stsFile), Log: log,
 		})
 		if err != nil {
@@ -59,6 +60,26 @@ func (e *Engine) OpenTLSOut(cfg *config.Config, log *slog.Logger) (*TLSOut, erro
 		}
 	}, log)
 	return out, nil
+}
+
+// addresses are those of a host, by the hosts file or else the DNS. None and no error:
+// there is no such host, or it has none.
+func (e *Engine) addresses(ctx context.Context, host string) (all []netip.Addr, err error) {
+	if _, addrs, found := e.Hosts().Find(host); found {
+		return addrs, nil
+	}
+	var failed error
+	for _, t := range []dns.Type{dns.TypeA, dns.TypeAAAA} {
+		a, err := e.Lookup(ctx, host, t)
+		if err != nil {
+			failed = err
+		}
+		all = append(all, a.Addrs...)
+	}
+	if len(all) > 0 {
+		failed = nil
+	}
+	return all, failed
 }
 
 // Close saves what has been found out and not been saved yet.
@@ -114,12 +135,4 @@ func readRoots(file string) (*roots, error) {
 	}
 	public.AppendCertsFromPEM(data)
 	return &roots{named, public}, nil
-}
-
-// currentResolver is the resolver in force.
-type currentResolver struct{ e *Engine }
-
-// Lookup implements dns.Resolver.
-func (r currentResolver) Lookup(ctx context.Context, name string, t dns.Type) (dns.Answer, error) {
-	return r.e.current.Load().resolver.Lookup(ctx, name, t)
 }
