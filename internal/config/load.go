@@ -155,6 +155,7 @@ func (r *reader) checkWhole(c *Config) {
 	r.checkLists(c)
 	r.checkRelay(c)
 	r.checkSecure(c)
+	r.checkQueue(c)
 	r.checkListeners(c)
 }
 
