@@ -157,6 +157,7 @@ func (r *reader) checkWhole(c *Config) {
 	r.checkSecure(c)
 	r.checkSockets(c)
 	r.checkMasquerade(c)
+	r.checkQueue(c)
 	r.checkListeners(c)
 }
 

@@ -51,6 +51,15 @@ func queueKeys() []key {
 	}
 }
 
+// checkQueue finds addresses for reports that no mail can go to.
+func (r *reader) checkQueue(c *Config) {
+	for _, k := range [][2]string{{"copy_errors_to", c.Relay.CopyErrorsTo}, {"double_bounce_address", c.Relay.DoubleBounceAddress}} {
+		if name, address := k[0], k[1]; address != "" && !strings.Contains(address, "@") && c.Relay.LocalMail.Kind == LocalRefused {
+			r.fault("relay."+name, "relay.%s is %q at this host, whose mail relay.local_mail refuses, expected a full address such as %q", name, address, address+"@example.com")
+		}
+	}
+}
+
 // simpleAddress tells whether s is a mailbox without quotes, with or without a domain.
 func simpleAddress(s string) bool {
 	local, domain, qualified := strings.Cut(s, "@")

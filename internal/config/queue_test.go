@@ -13,6 +13,7 @@ max_deliveries_per_destination = 7
 queue_warn = "0s"
 bounce_size = "10 KB"
 copy_errors_to = "postmaster"
+local_mail = "smart_host"
 double_bounce_address = "errors@example.com"
 `))
 	if err != nil {
@@ -24,6 +25,10 @@ double_bounce_address = "errors@example.com"
 	}
 	if d := defaultQueue(); d.QueueWarn != 4*time.Hour || d.MaxDeliveriesPerDestination != 20 || d.CopyErrorsTo != "" {
 		t.Errorf("%+v", d)
+	}
+	_, err = Load(write(t, "[relay]\ndouble_bounce_address = \"root\"\n"))
+	if err == nil || !strings.HasSuffix(err.Error(), `:2: relay.double_bounce_address is "root" at this host, whose mail relay.local_mail refuses, expected a full address such as "root@example.com"`) {
+		t.Error(err)
 	}
 	for _, bad := range []string{"<a@b.example>", "a b", "@b.example", "a@", "a@b@c", "a@[192.0.2.1]", "a\\r\\nb", "\\\"a\\\"@b.example"} {
 		_, err := Load(write(t, "[relay]\ncopy_errors_to = \""+bad+"\"\n"))

@@ -6,6 +6,7 @@ package bounce
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -178,10 +179,13 @@ func (w *Writer) post(ctx context.Context, l *letter) (*spool.Message, error) {
 	return out.Commit(ctx)
 }
 
-// look settles what form a report has.
+// look settles what form a report has. Of a message that the disk has damaged nothing is
+// returned.
 func (l *letter) look(body io.ReadSeeker, whole bool) (err error) {
 	l.utf8 = l.Envelope.UTF8 || !ascii(l.to)
 	l.now = time.Now()
-	l.returned, err = survey(body, whole)
+	if l.returned, err = survey(body, whole); errors.Is(err, spool.ErrDamaged) {
+		l.returned, err = returned{}, nil
+	}
 	return err
 }

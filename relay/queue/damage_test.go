@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"gatepost/relay/bounce"
 	"gatepost/relay/deliver"
 	"gatepost/relay/spool"
 )
@@ -52,6 +53,30 @@ func TestDamagedText(t *testing.T) {
 	if got := states(t, m); !strings.Contains(got, spool.ErrDamaged.Error()) || len(p.all()) != 0 || q.Stats().Held != 1 {
 		t.Errorf("%s; %d taken; %+v", got, len(p.all()), q.Stats())
 	}
+}
+
+// TestDamagedReleased: when the operator has done with a damaged message, its sender is told.
+func TestDamagedReleased(t *testing.T) {
+	dir := t.TempDir()
+	s := openSpool(t, dir)
+	m := commit(t, s, spool.Envelope{}, "bob@example.net")
+	damage(t, dir, strings.Repeat("x", 70))
+	w := bounce.New(bounce.Config{Spool: s, HostName: "relay.example.com", Size: 1 << 20, Log: quiet()})
+	away := &counting{does: func(context.Context, string, []int) []deliver.Result { return []deliver.Result{taken} }}
+	p := &peer{}
+	p.start(t, "127.0.0.1:0")
+	x := smtpTo(t, p.addr)
+	q, _ := run(t, Config{Spool: s, Report: w.Write, Route: func(_ context.Context, sender, _ string) (Route, error) {
+		if sender == "" {
+			return Route{Transport: away}, nil
+		}
+		return Route{Transport: x, Destination: p.addr}, nil
+	}})
+	eventually(t, "it is held", func() bool { return m.Held() && q.Stats().Active == 0 })
+	if err := q.Release(m.ID()); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the report is delivered, and nothing is left", func() bool { return away.count() == 1 && len(s.Messages()) == 0 })
 }
 
 // TestDamagedEnvelope: nobody knows whom it was for; it is held, and said once.

@@ -265,7 +265,7 @@ func (q *Queue) due(now time.Time) (due []*entry, wait time.Duration) {
 	if q.fresh = q.fresh[n:]; len(q.fresh) == 0 {
 		q.fresh = nil
 	}
-	for len(due) < batch && len(q.later) > 0 && q.later[0].next <= now.UnixNano() {
+	for len(due) < n+batch && len(q.later) > 0 && q.later[0].next <= now.UnixNano() {
 		due = append(due, heap.Pop(&q.later).(*entry))
 	}
 	for _, e := range due {
