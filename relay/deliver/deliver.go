@@ -104,6 +104,7 @@ var (
 	statusNoAnswer   = smtp.EnhancedCode{Class: 4, Subject: 4, Detail: 1}
 	statusConnection = smtp.EnhancedCode{Class: 4, Subject: 4, Detail: 2}
 	statusNoLookup   = smtp.EnhancedCode{Class: 4, Subject: 4, Detail: 3}
+	statusSequence   = smtp.EnhancedCode{Class: 4, Subject: 5, Detail: 1}
 	statusProtocol   = smtp.EnhancedCode{Class: 4, Subject: 5}
 	statusPolicy     = smtp.EnhancedCode{Class: 4, Subject: 7}
 	statusNoSecurity = smtp.EnhancedCode{Class: 4, Subject: 7, Detail: 4}

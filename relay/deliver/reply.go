@@ -130,12 +130,15 @@ func (r *reply) String() string {
 }
 
 // problem is what a reply other than the one hoped for means: 5xx is for good, 421 and
-// whatever is out of place are not (RFC 5321, 4.2.1 and 4.3.2).
+// whatever is out of place are not (RFC 5321, 4.2.1 and 4.3.2). 503, bad sequence of
+// commands, is about the session and not the message: ours are in order.
 func (r *reply) problem() *problem {
-	switch r.code / 100 {
-	case 5:
+	switch {
+	case r.code == 503:
+		return &problem{status: statusSequence, code: r.code, text: r.String()}
+	case r.code/100 == 5:
 		return &problem{outcome: Failed, status: r.enhanced, code: r.code, text: r.String()}
-	case 4:
+	case r.code/100 == 4:
 		return &problem{status: r.enhanced, code: r.code, text: r.String()}
 	}
 	return &problem{status: statusProtocol, text: cut("unexpected reply: " + r.String())}

@@ -75,6 +75,8 @@ func TestNextHost(t *testing.T) {
 		{"421 to MAIL", []script{join(hello, script{mail, bob, "< DATA", "> 421 4.7.1 later"}), allDone}, "Sent 2.0.0 250 2.0.0 taken", 2},
 		{"5xx to MAIL", []script{refuse("> 550 5.7.1 never", "> 503 no", "> 503 no"), unused}, "Failed 5.7.1 550 5.7.1 never", 1},
 		{"4xx to RCPT", []script{refuse("> 250 ok", "> 450 4.2.0 later", "> 503 no"), allDone}, "Sent 2.0.0 250 2.0.0 taken", 2},
+		{"503 to RCPT", []script{refuse("> 250 ok", "> 503 5.5.1 who are you", "> 503 no"), allDone}, "Sent 2.0.0 250 2.0.0 taken", 2},
+		{"503 to DATA", []script{refuse("> 250 ok", "> 250 ok", "> 503 5.5.1 need RCPT"), allDone}, "Sent 2.0.0 250 2.0.0 taken", 2},
 		{"5xx to RCPT", []script{refuse("> 250 ok", "> 550 5.1.1 never", "> 503 no"), unused}, "Failed 5.1.1 550 5.1.1 never", 1},
 		{"4xx to DATA", []script{refuse("> 250 ok", "> 250 ok", "> 450 4.2.0 later"), allDone}, "Sent 2.0.0 250 2.0.0 taken", 2},
 		{"5xx to DATA", []script{refuse("> 250 ok", "> 250 ok", "> 550 5.6.0 never"), unused}, "Failed 5.6.0 550 5.6.0 never", 1},

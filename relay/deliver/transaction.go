@@ -324,7 +324,7 @@ func (c *conn) dataAnswer(t *transaction) *problem {
 			return &problem{status: statusProtocol, text: "a reply to nothing after the one to DATA"}
 		}
 	case c.reply.code != 354 && !nobody:
-		if c.reply.code/100 < 4 {
+		if c.reply.code/100 < 4 || c.reply.code == 503 { // it has lost count
 			c.broken = true
 		}
 		return c.reply.problem()

@@ -3,6 +3,7 @@ package queue
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -105,7 +106,18 @@ func (q *Queue) attempt(l *lane, p place) (state reach, reason string) {
 	results := q.deliverTo(l.route, &work{p.e.m, env, q, j}, j.to)
 	state, reason = reachOf(results)
 	q.ended(j, env, results, time.Since(begun))
+	if slices.ContainsFunc(results, func(r deliver.Result) bool { return r.Outcome == deliver.Delivered }) {
+		q.sync(j.round.entry.m)
+	}
 	return state, reason
+}
+
+// sync waits until deliveries are written down on the disk. Nothing else is begun before
+// in their stead, so that a crash repeats no more than what is under way.
+func (q *Queue) sync(m *spool.Message) {
+	if err := q.config.Spool.Sync(); err != nil {
+		q.config.Log.Error("a crash now would have a message delivered again", "queue", m.ID(), "error", err)
+	}
 }
 
 // leave is postpone for a job that may have to be made first.

@@ -39,6 +39,7 @@ func (w *work) Settled(recipients []int, results []deliver.Result) {
 	if err := w.Update(u); err != nil && !errors.Is(err, spool.ErrRemoved) {
 		w.q.config.Log.Error("cannot write down a delivery", "queue", w.ID(), "error", err)
 	}
+	w.q.sync(w.Message)
 }
 
 // Open gives the message's bytes, and has the round know when they are damaged.
