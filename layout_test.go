@@ -49,7 +49,7 @@ var allowedImports = map[string][]string{
 	"internal/config":   {"internal/smtp"},
 	"integration":       {"internal/dns", "internal/dns/dnsfake", "internal/smtp", "milter/miltertest"},
 	"examples":          {"milter/miltertest"},
-	"bench":             {"internal/makemap", "internal/dns", "maps", "policy"},
+	"bench":             {"internal/makemap", "internal/dns", "maps", "policy", "relay/spool"},
 }
 
 func TestImportDirections(t *testing.T) {
