@@ -10,7 +10,7 @@ VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo 
 TAGS        := urfave_cli_no_docs nethttpomithttp2
 PROGRAMS    := gatepost-milter gatepost-relay gatepost
 
-.PHONY: build run test check fuzz bench bench-dns bench-relay integration differential clean FORCE
+.PHONY: build run test check fuzz bench bench-dns bench-relay bench-queue integration differential clean FORCE
 
 build:
 	@for p in $(PROGRAMS); do \
@@ -56,6 +56,10 @@ bench-dns:
 # gatepost-relay from end to end; -also HOST:PORT has another relay take turns with it.
 bench-relay: build
 	$(GO) run ./bench/relay
+
+# Dead destinations among live ones, a start with 100,000 queued, memory. Needs root.
+bench-queue: build
+	$(GO) run ./bench/relay -backlog
 
 integration: build
 	integration/run.sh

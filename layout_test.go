@@ -55,7 +55,7 @@ var allowedImports = map[string][]string{
 	"internal/config":       {"internal/smtp"},
 	"integration":           {"internal/dns", "internal/dns/dnsfake", "internal/smtp", "milter/miltertest"},
 	"examples":              {"milter/miltertest"},
-	"bench":                 {"internal/makemap", "internal/dns", "maps", "policy"},
+	"bench":                 {"internal/makemap", "internal/dns", "maps", "policy", "relay/spool"},
 	"internal/setup/routes": {"internal/setup", "internal/config", "internal/smtp", "policy", "relay/route", "relay/route/mailertable"},
 	"relay/route":           {"internal/smtp", "internal/dns", "internal/dns/dnsfake", "maps", "relay/deliver"},
 }

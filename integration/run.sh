@@ -174,16 +174,19 @@ integration/peers.sh "$state/peers" >"$state/peers.log" 2>&1 || { tail -n 20 "$s
 export GATEPOST_PEERS=$state/peers GATEPOST_POSTMAP=$state/peers/postmap
 base_image
 build_images
-say "building gatepost-milter and gatepost-relay"
-CGO_ENABLED=0 go build -o "$state/" ./cmd/gatepost-milter ./cmd/gatepost-relay
+say "building the programs"
+CGO_ENABLED=0 go build -o "$state/" ./cmd/gatepost-milter ./cmd/gatepost-relay ./cmd/gatepost
 
 export GATEPOST_BASE_IMAGE=$base GATEPOST_BIN=$state/gatepost-milter GATEPOST_RELAY_BIN=$state/gatepost-relay
 export GATEPOST_ETC=$state/etc GATEPOST_RUN=$state/run GATEPOST_SINK=$state/sink GATEPOST_SPOOL=$state/spool
+export GATEPOST_TOOL_BIN=$state/gatepost GATEPOST_SECRETS=$state/secrets COMPOSE_PROFILES=tests
 export GATEPOST_INTEGRATION_PROJECT=$project GATEPOST_INTEGRATION_STATE=$state
 : >"$state/etc/gatepost.toml" # a first, empty policy; each test brings its own
 printf '[relay]\nlisten = ["0.0.0.0:25", "[::]:25"]\nsmart_host = "[198.51.100.27]"\n' >"$state/etc/relay.toml"
 compose down -v --remove-orphans -t 1 >/dev/null 2>&1 || true
 check_subnets
+say "making the provider's account and certificate"
+integration/secrets.sh "$state/secrets" >"$state/secrets.log" 2>&1 || { tail -n 20 "$state/secrets.log" >&2; fail "cannot make them"; }
 say "starting the containers"
 up=1
 compose up -d --no-build >"$state/up.log" 2>&1 || { cat "$state/up.log" >&2; fail "cannot start the containers"; }

@@ -1,7 +1,7 @@
 // Relay measures gatepost-relay from end to end: clients bring messages, the relay
 // makes them durable and hands them to a sink, which counts. With -also another relay
 // that delivers to the same sink takes turns with it, for instance a Postfix with
-// relayhost = [127.0.0.1]:2599. What is printed is the median of the rounds, and of
+// relayhost = [127.0.0.1]:2599. With -backlog it is the queue that is measured. What is printed is the median of the rounds, and of
 // their ratios to that relay. Run it from the top of the repository.
 package main
 
@@ -49,8 +49,12 @@ func run(args []string) error {
 	program := flags.String("program", "bin/gatepost-relay", "what is measured")
 	also := flags.String("also", "", "`HOST:PORT` of another relay, to compare with")
 	sinkAddr := flags.String("sink", "127.0.0.1:2599", "where relays deliver to")
+	backlogs := flags.Bool("backlog", false, "measure the queue instead: dead destinations, starts, memory (needs root)")
 	if err := flags.Parse(args); err != nil {
 		return err
+	}
+	if *backlogs {
+		return measureBacklogs(*program)
 	}
 	s, err := listenSink(*sinkAddr)
 	if err != nil {

@@ -11,7 +11,7 @@ import (
 )
 
 // peer is a program that integration/peers.sh has unpacked.
-func peer(t *testing.T, path string) string {
+func peerPath(t *testing.T, path string) string {
 	t.Helper()
 	dir := os.Getenv("GATEPOST_PEERS")
 	if dir == "" {
@@ -23,7 +23,7 @@ func peer(t *testing.T, path string) string {
 // TestSMTPSource has Postfix's load generator as the client.
 func TestSMTPSource(t *testing.T) {
 	f := accepting(t)
-	program := peer(t, "usr/sbin/smtp-source")
+	program := peerPath(t, "usr/sbin/smtp-source")
 	for _, run := range []struct {
 		args string
 		want uint64 // messages
@@ -34,7 +34,7 @@ func TestSMTPSource(t *testing.T) {
 	} {
 		before := f.Stats().Messages
 		cmd := exec.Command(program, append(strings.Fields(run.args), "-f", "a@sender.example", "-t", "u@local.example", "inet:"+f.addr)...)
-		cmd.Env = append(os.Environ(), "LD_LIBRARY_PATH="+peer(t, "usr/lib/postfix"))
+		cmd.Env = append(os.Environ(), "LD_LIBRARY_PATH="+peerPath(t, "usr/lib/postfix"))
 		out, err := cmd.CombinedOutput()
 		if err != nil || len(out) > 0 {
 			t.Errorf("smtp-source %s: %v\n%s", run.args, err, out)
@@ -60,7 +60,7 @@ func TestSwaks(t *testing.T) {
 		{"--body", ".\n..\nend"},
 	} {
 		args = append([]string{"--server", f.addr, "--from", "a@sender.example", "--to", "u@local.example", "--helo", "client.example"}, args...)
-		if out, err := exec.Command(peer(t, "usr/bin/swaks"), args...).CombinedOutput(); err != nil {
+		if out, err := exec.Command(peerPath(t, "usr/bin/swaks"), args...).CombinedOutput(); err != nil {
 			t.Errorf("swaks %q: %v\n%s", args, err, out)
 		}
 	}
