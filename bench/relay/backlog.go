@@ -53,7 +53,7 @@ func ownNetwork() error {
 }
 
 func setNetwork() error {
-	for line := range strings.Lines("link set lo up\nroute add local 198.18.0.0/16 dev lo\nlink add void type dummy\nlink set void up\naddr add 198.19.255.254/16 dev void") {
+	for line := range strings.Lines("link set lo up\nroute add local 198.18.0.0/16 dev lo\nlink add void type veth peer name end\nlink set void arp off up\nlink set end arp off up\naddr add 198.19.255.254/16 dev void") {
 		if out, err := exec.Command("ip", strings.Fields(line)...).CombinedOutput(); err != nil {
 			return fmt.Errorf("ip %s: %w: %s", strings.TrimSpace(line), err, out)
 		}
