@@ -4,6 +4,8 @@ package integration
 
 import (
 	"bytes"
+	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/mail"
@@ -185,7 +187,7 @@ func TestRecipe(t *testing.T) {
 		if from := m.Get("From"); m.sender != "joe@example.com" || from != "Joe (at his desk) <joe@example.com>" {
 			t.Errorf("%v: envelope sender %q, From: %q", m.to, m.sender, from)
 		}
-		if m.body != "Joe's words, joe@pc1.lan.\n" {
+		if m.body != "Joe's words, joe@pc1.lan.\n\n" { // smtp-sink adds a line
 			t.Errorf("%v: the body has become %q", m.to, m.body)
 		}
 	}
@@ -288,6 +290,83 @@ func TestReport(t *testing.T) {
 	}
 }
 
+// queue runs "gatepost queue" beside the relay, which must succeed.
+func (d *daemon) queue(t *testing.T, args ...string) string {
+	t.Helper()
+	out, code := d.tool(t, "", append([]string{"queue", args[0], "--config", "/etc/gatepost/relay.toml"}, args[1:]...)...)
+	if code != 0 {
+		t.Fatalf("gatepost queue %s: exit code %d: %s", strings.Join(args, " "), code, out)
+	}
+	return out
+}
+
+// TestQueueCommands: the provider's server is away, and the operator deals with what waits.
+func TestQueueCommands(t *testing.T) {
+	const messages = 30
+	s := newStack(t)
+	d, driver := recipeRelay(t, s)
+	provider := s.container(t, "smarthost")
+	if _, err := docker(t.Context(), "stop", "-t", "5", provider); err != nil {
+		t.Fatal(err)
+	}
+	started := false
+	start := func() {
+		if !started {
+			started = true
+			if _, err := docker(context.Background(), "start", provider); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	t.Cleanup(start)
+	token := newToken()
+	for i := range messages {
+		s.post(t, driver, token, fmt.Sprintf("u%d@remote.example", i))
+	}
+	eventually(t, 60*time.Second, "the queue tells why it waits", func() (bool, string) {
+		out := d.queue(t, "list")
+		return strings.Contains(out, "cannot connect") && strings.Contains(out, "u29@remote.example"), out
+	})
+	var ids []string
+	for i := range 3 {
+		var one struct{ ID string }
+		if err := json.Unmarshal([]byte(d.queue(t, "list", "--json", "--recipient", fmt.Sprintf("u%d@remote.example", i))), &one); err != nil || one.ID == "" {
+			t.Fatalf("--json: %v", err)
+		}
+		ids = append(ids, one.ID)
+	}
+	for _, want := range []string{"mailertable:2", "cannot connect", "down"} {
+		if out := d.queue(t, "why", ids[0]); !strings.Contains(out, want) {
+			t.Errorf("why does not tell %q:\n%s", want, out)
+		}
+	}
+	if out := d.queue(t, "show", ids[0]); !strings.Contains(out, "joe@pc1.lan") || !strings.Contains(out, "u0@remote.example") {
+		t.Errorf("show:\n%s", out)
+	}
+	d.queue(t, "delete", ids[0])
+	d.queue(t, "hold", ids[1], ids[2])
+	d.queue(t, "release", ids[2])
+	d.queue(t, "requeue", "--sender", "joe@pc1.lan", "--recipient", "u3@remote.example")
+	start()
+	time.Sleep(2 * time.Second)
+	d.queue(t, "flush", "--next-hop", "smtp.isp.example")
+	eventually(t, 60*time.Second, "all but two have arrived", func() (bool, string) {
+		n := len(s.sunkWith(t, token))
+		if n < messages-2 {
+			d.queue(t, "flush", "--all")
+		}
+		return n == messages-2, fmt.Sprint(n)
+	})
+	if out := d.queue(t, "list", "--state", "held"); !strings.Contains(out, ids[1]) || strings.Contains(out, ids[2]) {
+		t.Errorf("on hold are:\n%s", out)
+	}
+	d.queue(t, "release", ids[1])
+	s.waitSunk(t, token, "u1@remote.example")
+	if out := d.queue(t, "list"); strings.Contains(out, "remote.example") {
+		t.Errorf("at the end the queue has:\n%s", out)
+	}
+}
+
 // TestSendmailCommand: programs of the host hand mail in as they always did.
 func TestSendmailCommand(t *testing.T) {
 	s := newStack(t)
@@ -303,7 +382,11 @@ func TestSendmailCommand(t *testing.T) {
 		t.Errorf("sender %q, Bcc: %q, body %q", m.sender, m.Get("Bcc"), m.body)
 	}
 	d.docker(t, "stop", "-t", "40")
-	t.Cleanup(func() { d.docker(t, "start"); d.waitReady(t) })
+	t.Cleanup(func() {
+		if _, err := docker(context.Background(), "start", d.container); err != nil {
+			t.Error(err)
+		}
+	})
 	host := exec.CommandContext(t.Context(), filepath.Join(s.state, "gatepost"), "sendmail", "-C", filepath.Join(d.etc, "relay.toml"), "-t")
 	host.Stdin = strings.NewReader(message)
 	out, err := host.CombinedOutput()
