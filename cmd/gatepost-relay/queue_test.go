@@ -96,7 +96,7 @@ func TestQueueLooks(t *testing.T) {
 	why := s.command("why", ids["a@one.example"])
 	for _, want := range []string{
 		`^` + ids["a@one.example"] + ` from <me@sender.example>, \d+ bytes, here for \d+s, brought by localhost\n`,
-		`(?m)^  <a@one.example>: pending$`, `(?m)^    next hop    \S*127.0.0.1\S*:\d+ \(relay.smart_host\)$`,
+		`(?m)^  <a@one.example>: pending$`, `(?m)^    next hop    \S*127.0.0.1\S*:\d+ \(\S*gatepost.toml:\d+ smart_host \S+\)$`,
 		`(?m)^    down        for \d+s, tried again in \d+s \(.*\): .*connection refused`,
 	} {
 		if !regexp.MustCompile(want).MatchString(why) {

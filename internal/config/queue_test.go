@@ -13,6 +13,7 @@ max_deliveries_per_destination = 7
 queue_warn = "0s"
 bounce_size = "10 KB"
 copy_errors_to = "postmaster"
+smart_host = "[smtp.isp.example]"
 local_mail = "smart_host"
 double_bounce_address = "errors@example.com"
 `))
