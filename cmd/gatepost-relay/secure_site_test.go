@@ -61,8 +61,8 @@ func (s *site) secure(more string) {
 func (s *site) certificate(name string) {
 	s.t.Helper()
 	cert, key := newCertificate(s.t, name)
-	s.write("cert", cert)
-	s.write("key", key)
+	s.put("cert", cert)
+	s.put("key", key)
 }
 
 func newCertificate(t *testing.T, name string) (cert, key string) {

@@ -103,10 +103,16 @@ func newSite(t *testing.T) *site {
 
 func (s *site) path(name string) string { return filepath.Join(s.dir, name) }
 
+// write replaces a file, in whose text DIR and SMART stand for the folder and the smart host.
 func (s *site) write(name, text string) {
 	s.t.Helper()
+	s.put(name, strings.NewReplacer("DIR", s.dir, "SMART", s.smart.addr).Replace(text))
+}
+
+// put replaces a file.
+func (s *site) put(name, text string) {
+	s.t.Helper()
 	tmp := s.path(name + ".new")
-	text = strings.NewReplacer("DIR", s.dir, "SMART", s.smart.addr).Replace(text)
 	if err := os.WriteFile(tmp, []byte(text), 0o600); err != nil {
 		s.t.Fatal(err)
 	}
