@@ -237,7 +237,7 @@ func TestClientCertificate(t *testing.T) {
 	s := loginSite(t, "auth_mechanisms = [\"EXTERNAL\", \"PLAIN\"]\nca_cert = \"ca\"")
 	good, goodKey := newCertificate(t, "laptop.example.com")
 	bad, badKey := newCertificate(t, "forged.example.com")
-	s.write("ca", good)
+	s.put("ca", good)
 	s.write("access", siteAccess+"CertSubject:/CN=laptop.example.com\tRELAY\nCertIssuer:/CN=laptop.example.com\tRELAY\n")
 	s.start()
 	for _, tc := range []struct{ cert, key, login, relayed string }{
