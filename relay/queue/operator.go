@@ -225,7 +225,7 @@ func (q *Queue) Flush(ids ...string) int {
 	defer q.ops.Unlock()
 	now := time.Now()
 	if len(ids) == 0 {
-		lifted := q.lanes.lift(now, func(*lane) bool { return true })
+		lifted := q.lift(now, func(*lane) bool { return true }, func(*entry) bool { return true })
 		q.mu.Lock()
 		defer q.mu.Unlock()
 		n := len(q.later)
@@ -254,7 +254,7 @@ func (q *Queue) flush(m *spool.Message, now time.Time) bool {
 		return true
 	}
 	q.mu.Unlock()
-	return e != nil && q.lanes.lift(now, func(l *lane) bool { return l.index(e) >= 0 }) > 0
+	return e != nil && q.lift(now, func(l *lane) bool { return l.index(e) >= 0 }, func(f *entry) bool { return f == e }) > 0
 }
 
 // urge is hurry, and lets no pause of its destination keep the message.
@@ -263,18 +263,52 @@ func (q *Queue) urge(e *entry) {
 	q.hurry(e)
 }
 
-// lift ends the pauses of the lanes that are meant. It returns how many messages wait in
-// them.
-func (s *lanes) lift(now time.Time, meant func(*lane) bool) (waiting int) {
+// lift ends the pauses of the lanes that are meant, and has the ways of those messages in
+// them looked up again that are meant too: the operator may have changed something. It
+// returns how many messages wait in these lanes.
+func (q *Queue) lift(now time.Time, lanes func(*lane) bool, messages func(*entry) bool) (waiting int) {
+	s := &q.lanes
+	var out []*entry
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	for _, l := range s.all {
-		if l.paused(now) && meant(l) {
+		if l.failures > 0 && lanes(l) {
 			waiting += l.waiting()
 			l.lift(now)
+			out = append(out, l.takeOut(messages)...)
 		}
 	}
+	s.mu.Unlock()
+	q.again(out)
 	return waiting
+}
+
+// again has entries dispatched anew that were taken out of their lanes.
+func (q *Queue) again(all []*entry) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, e := range all {
+		if !e.has(gone) {
+			q.hurry(e)
+		}
+	}
+}
+
+// takeOut takes those messages out of a lane that are meant, and wait for nothing else.
+func (l *lane) takeOut(meant func(*entry) bool) (out []*entry) {
+	kept := l.jobs[:0]
+	for _, p := range l.jobs[l.head:] {
+		if p.j != nil && p.j.round.parts > 1 || !meant(p.e) {
+			kept = append(kept, p)
+			continue
+		}
+		if p.j != nil {
+			p.j.uncount(l.q)
+		}
+		out = append(out, p.e)
+	}
+	clear(l.jobs[len(kept):])
+	l.jobs, l.head = kept, 0
+	return out
 }
 
 // FlushDestination is Flush for what goes to a destination, as Down and Place name it, or
@@ -286,14 +320,16 @@ func (q *Queue) FlushDestination(name string) int {
 	q.mu.Lock()
 	all := slices.Clone(q.later)
 	q.mu.Unlock()
+	all = append(all, q.lanes.delayed()...)
 	n := 0
-	lanesOf := map[Route]bool{}
+	meant, lanesOf := map[*entry]bool{}, map[Route]bool{}
 	var p patience
 	defer p.end()
 	for _, e := range all {
 		if !q.goesTo(&p, e.m, name, lanesOf) {
 			continue
 		}
+		meant[e] = true
 		q.mu.Lock()
 		if e.at >= 0 {
 			q.withdraw(e)
@@ -302,7 +338,24 @@ func (q *Queue) FlushDestination(name string) int {
 		}
 		q.mu.Unlock()
 	}
-	return n + q.lanes.lift(now, func(l *lane) bool { return lanesOf[l.route] || strings.EqualFold(l.String(), name) })
+	return n + q.lift(now, func(l *lane) bool {
+		return lanesOf[l.route] || strings.EqualFold(l.String(), name) || slices.ContainsFunc(l.jobs[l.head:], func(p place) bool { return meant[p.e] })
+	}, func(*entry) bool { return true })
+}
+
+// delayed are the messages that wait for destinations which are down.
+func (s *lanes) delayed() (all []*entry) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, l := range s.all {
+		if l.failures == 0 {
+			continue
+		}
+		for _, p := range l.jobs[l.head:] {
+			all = append(all, p.e)
+		}
+	}
+	return all
 }
 
 // goesTo tells whether a message is for a destination or a domain. The routes of the
