@@ -301,3 +301,45 @@ func TestXtext(t *testing.T) {
 		}
 	}
 }
+
+// TestNothingInternal: senders are strangers. They are told nothing of our files, servers
+// and sockets; the postmaster is.
+func TestNothingInternal(t *testing.T) {
+	s := openSpool(t)
+	for reply, want := range map[string]string{
+		"no route: open /etc/mail/mailertable.db: permission denied":                                           "no route",
+		"mx.a[192.0.2.1]:25: cannot connect: connection refused":                                               "cannot connect: connection refused",
+		"cannot look up the mail exchangers of example.net: read udp 10.0.0.5:32->10.0.0.1:53: i/o timeout":    "cannot look up the mail exchangers of example.net",
+		"mx.a[192.0.2.1]:587: login by PLAIN by /etc/mail/authinfo:3: 535 5.7.8 no":                            "login by PLAIN",
+		"mx.a[192.0.2.1]:587: there is a login by /etc/mail/authinfo:3, and the server does not offer AUTH":    "there is a login and the server does not offer AUTH",
+		"mx.a[192.0.2.1]:25: TLS is required by gatepost.toml:12, and the server does not offer STARTTLS":      "TLS is required and the server does not offer STARTTLS",
+		"unix:/run/dovecot/lmtp: cannot connect: no such file or directory":                                    "cannot connect: no such file or directory",
+		"maildir:/var/mail/%u: cannot write into the maildir: no space left on device":                         "cannot write into the maildir",
+		"unix:/run/dovecot/lmtp: 550 5.1.1 /here/ is nobody: indeed":                                           "550 5.1.1 /here/ is nobody: indeed",
+		"[10.1.1.1]:25: not delivered within 120h0m0s: cannot look up a.b: lookup a.b on 10.0.0.1:53: refused": "cannot look up a.b",
+		"cannot connect: dial unix /run/x: refused":                                                            "cannot connect",
+	} {
+		e := envelope()
+		e.Recipients[0] = spool.Recipient{Address: "bob@example.net", State: spool.Failed, Status: "4.4.3", Reply: reply}
+		m, env := queued(t, s, e, data)
+		written, err := writer(s, func(c *Config) { c.CopyTo = "postmaster@example.com" }).Write(t.Context(),
+			&Report{Kind: Failure, Envelope: env, Message: m, Recipients: []int{0}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		text := bytesOf(t, written[0])
+		p := parse(t, text)
+		if got := p.fields[1].Get("Diagnostic-Code"); !strings.HasSuffix(got, "; "+want) {
+			t.Errorf("%q is told as %q, want %q", reply, got, want)
+		}
+		for _, secret := range []string{"/etc/", "10.0.0.", "/run/", "/var/", ".toml", "no space"} {
+			if strings.Contains(text, secret) {
+				t.Errorf("%q: the sender is told of %s:\n%s", reply, secret, text)
+			}
+		}
+		_, last, _ := strings.Cut(reply, "5.1.1 ")
+		if copied := bytesOf(t, written[1]); !strings.Contains(copied, last) {
+			t.Errorf("%q: the postmaster is not told:\n%s", reply, copied)
+		}
+	}
+}
