@@ -90,8 +90,7 @@ func New(c Config) *Writer {
 // Write puts a report into the spool, and one more for the postmaster where the
 // configuration wants it. What it returns is on the disk, and to be given to the queue.
 // It is nothing when nobody is to be told: about a report no report is sent. The error is
-// that of the spool, or of reading the message; of several reports some may have been
-// written.
+// that of the spool, or of reading the message; then there is none of them.
 func (w *Writer) Write(ctx context.Context, r *Report) ([]*spool.Message, error) {
 	var letters []letter
 	switch from := r.Envelope.Sender; {
@@ -112,12 +111,22 @@ func (w *Writer) Write(ctx context.Context, r *Report) ([]*spool.Message, error)
 	for i := range letters {
 		m, err := w.post(ctx, &letters[i])
 		if err != nil {
+			w.takeBack(written)
 			return nil, fmt.Errorf("report about %s to %s: %w", r.Envelope.ID, letters[i].to, err)
 		}
 		w.c.Log.Info("report", "queue", m.ID(), "about", r.Envelope.ID, "kind", r.Kind.String(), "to", letters[i].to, "recipients", len(r.Recipients))
 		written = append(written, m)
 	}
 	return written, nil
+}
+
+// takeBack removes reports that are to be written once more, all of them.
+func (w *Writer) takeBack(all []*spool.Message) {
+	for _, m := range all {
+		if err := m.Remove(); err != nil {
+			w.c.Log.Error("a report cannot be taken back and may come twice", "queue", m.ID(), "error", err)
+		}
+	}
 }
 
 // isFor tells whether all that a report is about went to one address.

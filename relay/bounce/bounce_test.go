@@ -343,3 +343,18 @@ func TestNothingInternal(t *testing.T) {
 		}
 	}
 }
+
+// TestAllOrNothing: when the postmaster's copy cannot be written, the sender's report is
+// not left behind where nobody delivers it, to be written once more at the next attempt.
+func TestAllOrNothing(t *testing.T) {
+	s := openSpool(t)
+	m, env := queued(t, s, envelope(), data)
+	w := writer(s, func(c *Config) { c.CopyTo = strings.Repeat("a", 9<<20) })
+	written, err := w.Write(t.Context(), &Report{Kind: Failure, Envelope: env, Message: m, Recipients: []int{0}})
+	if err == nil || len(written) != 0 {
+		t.Errorf("%d, %v", len(written), err)
+	}
+	if left := s.Messages(); len(left) != 1 {
+		t.Errorf("%d messages are in the spool", len(left))
+	}
+}
