@@ -169,3 +169,28 @@ func TestClockPutBack(t *testing.T) {
 	q, _ := run(t, Config{Spool: s, Route: one(x)})
 	eventually(t, "it is delivered", func() bool { return q.Stats().Delivered == 1 })
 }
+
+// TestClockPutBackMeanwhile: so is one when the clock is put back while the program runs.
+func TestClockPutBackMeanwhile(t *testing.T) {
+	s := openSpool(t, t.TempDir())
+	q := New(Config{Spool: s, Route: one(nil)})
+	now := time.Now()
+	q.due(now)
+	e := &entry{m: commit(t, s, spool.Envelope{}, "bob@example.net"), next: now.Add(time.Hour).UnixNano()}
+	q.later = schedule{e}
+	q.clock.ahead = 365 * 24 * time.Hour // it was a year ahead, and is not any more
+	e.next += int64(q.clock.ahead)
+	if due, wait := q.due(now.Add(time.Second)); len(due) != 0 || wait > time.Hour || e.next != now.Add(time.Hour).UnixNano() {
+		t.Errorf("%d are due, the next in %v", len(due), wait)
+	}
+	if due, _ := q.due(now.Add(time.Hour)); len(due) != 1 {
+		t.Error("it is not due")
+	}
+	for _, tc := range []struct{ ahead, want time.Duration }{
+		{time.Hour, 0}, {time.Hour - time.Second/2, 0}, {time.Hour - time.Second, time.Second}, {0, time.Hour - time.Second}, {-time.Hour, time.Hour},
+	} {
+		if got := q.clock.step(tc.ahead); got != tc.want {
+			t.Errorf("ahead by %v: put back by %v, want %v", tc.ahead, got, tc.want)
+		}
+	}
+}
