@@ -53,9 +53,12 @@ func (q *Queue) Hold(id, reason string) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if e := q.entries[m]; e != nil {
-		if q.withdraw(e) {
+		switch {
+		case e.has(owing) && e.at >= 0: // which is paid first
+			e.set(stopped)
+		case q.withdraw(e):
 			q.forget(e)
-		} else {
+		default:
 			e.set(stopped)
 		}
 	}
@@ -80,9 +83,13 @@ func (q *Queue) Release(id string) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if e := q.entries[m]; e != nil {
-		// It was put on hold during an attempt that has not ended.
+		// It was put on hold during an attempt that has not ended, or that is not written down.
 		e.take(stopped)
-		e.set(again)
+		if e.at >= 0 && q.withdraw(e) {
+			q.hurry(e)
+		} else {
+			e.set(again)
+		}
 	} else {
 		q.add(m)
 	}
@@ -116,7 +123,7 @@ func (q *Queue) Delete(id string) error {
 // Requeue has a message begin anew, as if it had come just now: no attempts, all of the
 // lifetime, and another attempt at once for recipients who had failed and whose sender
 // has not been told. One on hold stays there. The error is ErrUnknown, ErrBusy while it is
-// being delivered, or the spool's.
+// being delivered or that waits to be written down, or the spool's.
 func (q *Queue) Requeue(id string) error {
 	q.ops.Lock()
 	defer q.ops.Unlock()
@@ -128,7 +135,7 @@ func (q *Queue) Requeue(id string) error {
 	defer q.mu.Unlock()
 	e := q.entries[m]
 	switch {
-	case e == nil && !m.Held(), e != nil && e.at == inRound && !q.withdraw(e):
+	case e != nil && e.has(owing), e == nil && !m.Held(), e != nil && e.at == inRound && !q.withdraw(e):
 		return ErrBusy
 	case e != nil && e.at >= 0:
 		q.withdraw(e)
