@@ -5,6 +5,7 @@
 package bounce
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -101,7 +102,7 @@ func (w *Writer) Write(ctx context.Context, r *Report) ([]*spool.Message, error)
 		}
 	case r.Kind != Failure:
 		return nil, nil
-	case w.c.DoubleTo == "" || r.isFor(w.c.DoubleTo):
+	case w.c.DoubleTo == "" || r.isFor(w.c.DoubleTo) || isNotice(r.Message):
 		w.c.Log.Warn("message from the null sender is dropped", "queue", r.Envelope.ID, "to", r.addresses(), "reply", r.recipient(0).Reply)
 		return nil, nil
 	default:
@@ -127,6 +128,21 @@ func (w *Writer) takeBack(all []*spool.Message) {
 			w.c.Log.Error("a report cannot be taken back and may come twice", "queue", m.ID(), "error", err)
 		}
 	}
+}
+
+// noticeSubject is that of what a postmaster gets, from sendmail too.
+const noticeSubject = "Postmaster notify: see transcript for details"
+
+// isNotice tells whether a message is for a postmaster already. Another one is not told of
+// it: he may be the first one's, and send it back. What cannot be read is none.
+func isNotice(m Message) bool {
+	body, err := m.Open()
+	if err != nil {
+		return false
+	}
+	defer body.Close()
+	head, err := headerOf(body)
+	return err == nil && bytes.Contains(append([]byte("\r\n"), head...), []byte("\r\nSubject: "+noticeSubject+"\r\n"))
 }
 
 // isFor tells whether all that a report is about went to one address.

@@ -358,3 +358,36 @@ func TestAllOrNothing(t *testing.T) {
 		t.Errorf("%d messages are in the spool", len(left))
 	}
 }
+
+// TestPostmastersOfEachOther: two relays each of which tells the other's postmaster of
+// reports that fail, and neither of which can deliver to its own, come to an end.
+func TestPostmastersOfEachOther(t *testing.T) {
+	s := openSpool(t)
+	relays := []*Writer{
+		writer(s, func(c *Config) { c.DoubleTo = "postmaster@b.example" }),
+		writer(s, func(c *Config) { c.DoubleTo = "postmaster@a.example" }),
+	}
+	e := envelope()
+	e.Sender = ""
+	m, env := queued(t, s, e, data)
+	told := 0
+	for ; told < 10; told++ {
+		env.Recipients[0].State, env.Recipients[0].Reply = spool.Failed, "550 no"
+		written, err := relays[told%2].Write(t.Context(), &Report{Kind: Failure, Envelope: env, Message: m, Recipients: []int{0}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(written) == 0 {
+			break
+		}
+		m = written[0]
+		next, err := m.Envelope()
+		if err != nil {
+			t.Fatal(err)
+		}
+		env = &next
+	}
+	if told != 1 {
+		t.Errorf("%d postmasters were told", told)
+	}
+}

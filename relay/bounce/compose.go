@@ -85,7 +85,7 @@ func (l *letter) statusType() string {
 func (l *letter) subject() string {
 	switch {
 	case l.postmaster:
-		return "Postmaster notify: see transcript for details"
+		return noticeSubject
 	case l.Kind == Delay:
 		return "Warning: could not send message for past " + hours(l.now.Sub(l.since()))
 	case l.Kind == Success:
