@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"gatepost/relay/spool"
@@ -204,12 +205,12 @@ func (w *Writer) post(ctx context.Context, l *letter) (*spool.Message, error) {
 	return out.Commit(ctx)
 }
 
-// look settles what form a report has. Of a message that the disk has damaged nothing is
-// returned.
+// look settles what form a report has. Of a message that the disk has damaged, or cannot
+// read any more, nothing is returned.
 func (l *letter) look(body io.ReadSeeker, whole bool) (err error) {
 	l.utf8 = l.Envelope.UTF8 || !ascii(l.to)
 	l.now = time.Now()
-	if l.returned, err = survey(body, whole); errors.Is(err, spool.ErrDamaged) {
+	if l.returned, err = survey(body, whole); errors.Is(err, spool.ErrDamaged) || errors.Is(err, syscall.EIO) {
 		l.returned, err = returned{}, nil
 	}
 	return err

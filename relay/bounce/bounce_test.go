@@ -3,10 +3,12 @@ package bounce
 import (
 	"bytes"
 	"errors"
+	"io"
 	"log/slog"
 	"runtime"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -389,5 +391,26 @@ func TestPostmastersOfEachOther(t *testing.T) {
 	}
 	if told != 1 {
 		t.Errorf("%d postmasters were told", told)
+	}
+}
+
+// badSector is a message whose text the disk cannot read.
+type badSector struct{ *strings.Reader }
+
+func (badSector) Size() int64                        { return 1000 }
+func (m badSector) Open() (io.ReadSeekCloser, error) { return m, nil }
+func (badSector) Close() error                       { return nil }
+func (badSector) Read([]byte) (int, error)           { return 0, syscall.EIO }
+
+// TestBadSector: the sender is told although his message cannot be read.
+func TestBadSector(t *testing.T) {
+	s := openSpool(t)
+	_, env := queued(t, s, envelope(), data)
+	written, err := writer(s, nil).Write(t.Context(), &Report{Kind: Failure, Envelope: env, Message: badSector{strings.NewReader("")}, Recipients: []int{0}})
+	if err != nil || len(written) != 1 {
+		t.Fatalf("%d reports, %v", len(written), err)
+	}
+	if p := parse(t, bytesOf(t, written[0])); p.bodies[2] != "" || p.fields[1].Get("Action") != "failed" {
+		t.Errorf("%+v", p)
 	}
 }
