@@ -80,3 +80,18 @@ func TestNewRouteByItself(t *testing.T) {
 		t.Errorf("the old next hop is asked %d times more", n)
 	}
 }
+
+// TestRoutePanic: a panic of the lookup of a route costs one message an attempt.
+func TestRoutePanic(t *testing.T) {
+	s := openSpool(t, t.TempDir())
+	y := &counting{does: func(context.Context, string, []int) []deliver.Result { return []deliver.Result{taken} }}
+	commit(t, s, spool.Envelope{}, "bad@example.net")
+	commit(t, s, spool.Envelope{}, "good@example.net")
+	q, _ := run(t, Config{Spool: s, Schedule: hour, Route: func(_ context.Context, _, to string) (Route, error) {
+		if to == "bad@example.net" {
+			panic("oops")
+		}
+		return Route{Transport: y}, nil
+	}})
+	eventually(t, "the other one is delivered", func() bool { st := q.Stats(); return st.Delivered == 1 && st.Deferred == 1 })
+}
