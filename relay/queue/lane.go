@@ -229,7 +229,7 @@ func (l *lane) pause(reason string, now time.Time) {
 	for _, p := range gone {
 		l.q.leave(p, until, name, reason)
 	}
-	l.q.again(out)
+	l.q.redispatch(out)
 }
 
 func (l *lane) wakeAfter(d time.Duration) {

@@ -285,12 +285,12 @@ func (q *Queue) lift(now time.Time, lanes func(*lane) bool, messages func(*entry
 		}
 	}
 	s.mu.Unlock()
-	q.again(out)
+	q.redispatch(out)
 	return waiting
 }
 
-// again has entries dispatched anew that were taken out of their lanes.
-func (q *Queue) again(all []*entry) {
+// redispatch has entries dispatched anew that were taken out of their lanes.
+func (q *Queue) redispatch(all []*entry) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for _, e := range all {
