@@ -212,10 +212,11 @@ func (r redirected) Deliver(ctx context.Context, destination string, m deliver.M
 	if len(recipients) == 0 {
 		return nil
 	}
-	one := r.Transport.Deliver(ctx, destination, readdressed{m, recipients[0], r.to}, recipients[:1])
+	one := r.Transport.Deliver(ctx, destination, readdressed{m, recipients, r.to}, recipients[:1])
 	results := make([]deliver.Result, len(recipients))
 	for i := range results {
 		results[i] = one[0]
+		results[i].Notifies = one[0].Notifies && i == 0 // the next hop knows of no others
 	}
 	return results
 }

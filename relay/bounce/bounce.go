@@ -5,6 +5,7 @@
 package bounce
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"gatepost/relay/spool"
@@ -90,8 +92,7 @@ func New(c Config) *Writer {
 // Write puts a report into the spool, and one more for the postmaster where the
 // configuration wants it. What it returns is on the disk, and to be given to the queue.
 // It is nothing when nobody is to be told: about a report no report is sent. The error is
-// that of the spool, or of reading the message; of several reports some may have been
-// written.
+// that of the spool, or of reading the message; then there is none of them.
 func (w *Writer) Write(ctx context.Context, r *Report) ([]*spool.Message, error) {
 	var letters []letter
 	switch from := r.Envelope.Sender; {
@@ -102,7 +103,7 @@ func (w *Writer) Write(ctx context.Context, r *Report) ([]*spool.Message, error)
 		}
 	case r.Kind != Failure:
 		return nil, nil
-	case w.c.DoubleTo == "" || r.isFor(w.c.DoubleTo):
+	case w.c.DoubleTo == "" || r.isFor(w.c.DoubleTo) || isNotice(r.Message):
 		w.c.Log.Warn("message from the null sender is dropped", "queue", r.Envelope.ID, "to", r.addresses(), "reply", r.recipient(0).Reply)
 		return nil, nil
 	default:
@@ -112,12 +113,37 @@ func (w *Writer) Write(ctx context.Context, r *Report) ([]*spool.Message, error)
 	for i := range letters {
 		m, err := w.post(ctx, &letters[i])
 		if err != nil {
+			w.takeBack(written)
 			return nil, fmt.Errorf("report about %s to %s: %w", r.Envelope.ID, letters[i].to, err)
 		}
 		w.c.Log.Info("report", "queue", m.ID(), "about", r.Envelope.ID, "kind", r.Kind.String(), "to", letters[i].to, "recipients", len(r.Recipients))
 		written = append(written, m)
 	}
 	return written, nil
+}
+
+// takeBack removes reports that are to be written once more, all of them.
+func (w *Writer) takeBack(all []*spool.Message) {
+	for _, m := range all {
+		if err := m.Remove(); err != nil {
+			w.c.Log.Error("a report cannot be taken back and may come twice", "queue", m.ID(), "error", err)
+		}
+	}
+}
+
+// noticeSubject is that of what a postmaster gets, from sendmail too.
+const noticeSubject = "Postmaster notify: see transcript for details"
+
+// isNotice tells whether a message is for a postmaster already. Another one is not told of
+// it: he may be the first one's, and send it back. What cannot be read is none.
+func isNotice(m Message) bool {
+	body, err := m.Open()
+	if err != nil {
+		return false
+	}
+	defer body.Close()
+	head, err := headerOf(body)
+	return err == nil && bytes.Contains(append([]byte("\r\n"), head...), []byte("\r\nSubject: "+noticeSubject+"\r\n"))
 }
 
 // isFor tells whether all that a report is about went to one address.
@@ -179,12 +205,12 @@ func (w *Writer) post(ctx context.Context, l *letter) (*spool.Message, error) {
 	return out.Commit(ctx)
 }
 
-// look settles what form a report has. Of a message that the disk has damaged nothing is
-// returned.
+// look settles what form a report has. Of a message that the disk has damaged, or cannot
+// read any more, nothing is returned.
 func (l *letter) look(body io.ReadSeeker, whole bool) (err error) {
 	l.utf8 = l.Envelope.UTF8 || !ascii(l.to)
 	l.now = time.Now()
-	if l.returned, err = survey(body, whole); errors.Is(err, spool.ErrDamaged) {
+	if l.returned, err = survey(body, whole); errors.Is(err, spool.ErrDamaged) || errors.Is(err, syscall.EIO) {
 		l.returned, err = returned{}, nil
 	}
 	return err

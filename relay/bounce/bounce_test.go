@@ -3,10 +3,12 @@ package bounce
 import (
 	"bytes"
 	"errors"
+	"io"
 	"log/slog"
 	"runtime"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -299,5 +301,116 @@ func TestXtext(t *testing.T) {
 		if got, ok := decodeXtext(in); ok != (want != "-") || ok && got != want {
 			t.Errorf("%q is %q, %v", in, got, ok)
 		}
+	}
+}
+
+// TestNothingInternal: senders are strangers. They are told nothing of our files, servers
+// and sockets; the postmaster is.
+func TestNothingInternal(t *testing.T) {
+	s := openSpool(t)
+	for reply, want := range map[string]string{
+		"no route: open /etc/mail/mailertable.db: permission denied":                                           "no route",
+		"mx.a[192.0.2.1]:25: cannot connect: connection refused":                                               "cannot connect: connection refused",
+		"cannot look up the mail exchangers of example.net: read udp 10.0.0.5:32->10.0.0.1:53: i/o timeout":    "cannot look up the mail exchangers of example.net",
+		"mx.a[192.0.2.1]:587: login by PLAIN by /etc/mail/authinfo:3: 535 5.7.8 no":                            "login by PLAIN",
+		"mx.a[192.0.2.1]:587: there is a login by /etc/mail/authinfo:3, and the server does not offer AUTH":    "there is a login and the server does not offer AUTH",
+		"mx.a[192.0.2.1]:25: TLS is required by gatepost.toml:12, and the server does not offer STARTTLS":      "TLS is required and the server does not offer STARTTLS",
+		"unix:/run/dovecot/lmtp: cannot connect: no such file or directory":                                    "cannot connect: no such file or directory",
+		"maildir:/var/mail/%u: cannot write into the maildir: no space left on device":                         "cannot write into the maildir",
+		"unix:/run/dovecot/lmtp: 550 5.1.1 /here/ is nobody: indeed":                                           "550 5.1.1 /here/ is nobody: indeed",
+		"[10.1.1.1]:25: not delivered within 120h0m0s: cannot look up a.b: lookup a.b on 10.0.0.1:53: refused": "cannot look up a.b",
+		"cannot connect: dial unix /run/x: refused":                                                            "cannot connect",
+	} {
+		e := envelope()
+		e.Recipients[0] = spool.Recipient{Address: "bob@example.net", State: spool.Failed, Status: "4.4.3", Reply: reply}
+		m, env := queued(t, s, e, data)
+		written, err := writer(s, func(c *Config) { c.CopyTo = "postmaster@example.com" }).Write(t.Context(),
+			&Report{Kind: Failure, Envelope: env, Message: m, Recipients: []int{0}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		text := bytesOf(t, written[0])
+		p := parse(t, text)
+		if got := p.fields[1].Get("Diagnostic-Code"); !strings.HasSuffix(got, "; "+want) {
+			t.Errorf("%q is told as %q, want %q", reply, got, want)
+		}
+		for _, secret := range []string{"/etc/", "10.0.0.", "/run/", "/var/", ".toml", "no space"} {
+			if strings.Contains(text, secret) {
+				t.Errorf("%q: the sender is told of %s:\n%s", reply, secret, text)
+			}
+		}
+		_, last, _ := strings.Cut(reply, "5.1.1 ")
+		if copied := bytesOf(t, written[1]); !strings.Contains(copied, last) {
+			t.Errorf("%q: the postmaster is not told:\n%s", reply, copied)
+		}
+	}
+}
+
+// TestAllOrNothing: when the postmaster's copy cannot be written, the sender's report is
+// not left behind where nobody delivers it, to be written once more at the next attempt.
+func TestAllOrNothing(t *testing.T) {
+	s := openSpool(t)
+	m, env := queued(t, s, envelope(), data)
+	w := writer(s, func(c *Config) { c.CopyTo = strings.Repeat("a", 9<<20) })
+	written, err := w.Write(t.Context(), &Report{Kind: Failure, Envelope: env, Message: m, Recipients: []int{0}})
+	if err == nil || len(written) != 0 {
+		t.Errorf("%d, %v", len(written), err)
+	}
+	if left := s.Messages(); len(left) != 1 {
+		t.Errorf("%d messages are in the spool", len(left))
+	}
+}
+
+// TestPostmastersOfEachOther: two relays each of which tells the other's postmaster of
+// reports that fail, and neither of which can deliver to its own, come to an end.
+func TestPostmastersOfEachOther(t *testing.T) {
+	s := openSpool(t)
+	relays := []*Writer{
+		writer(s, func(c *Config) { c.DoubleTo = "postmaster@b.example" }),
+		writer(s, func(c *Config) { c.DoubleTo = "postmaster@a.example" }),
+	}
+	e := envelope()
+	e.Sender = ""
+	m, env := queued(t, s, e, data)
+	told := 0
+	for ; told < 10; told++ {
+		env.Recipients[0].State, env.Recipients[0].Reply = spool.Failed, "550 no"
+		written, err := relays[told%2].Write(t.Context(), &Report{Kind: Failure, Envelope: env, Message: m, Recipients: []int{0}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(written) == 0 {
+			break
+		}
+		m = written[0]
+		next, err := m.Envelope()
+		if err != nil {
+			t.Fatal(err)
+		}
+		env = &next
+	}
+	if told != 1 {
+		t.Errorf("%d postmasters were told", told)
+	}
+}
+
+// badSector is a message whose text the disk cannot read.
+type badSector struct{ *strings.Reader }
+
+func (badSector) Size() int64                        { return 1000 }
+func (m badSector) Open() (io.ReadSeekCloser, error) { return m, nil }
+func (badSector) Close() error                       { return nil }
+func (badSector) Read([]byte) (int, error)           { return 0, syscall.EIO }
+
+// TestBadSector: the sender is told although his message cannot be read.
+func TestBadSector(t *testing.T) {
+	s := openSpool(t)
+	_, env := queued(t, s, envelope(), data)
+	written, err := writer(s, nil).Write(t.Context(), &Report{Kind: Failure, Envelope: env, Message: badSector{strings.NewReader("")}, Recipients: []int{0}})
+	if err != nil || len(written) != 1 {
+		t.Fatalf("%d reports, %v", len(written), err)
+	}
+	if p := parse(t, bytesOf(t, written[0])); p.bodies[2] != "" || p.fields[1].Get("Action") != "failed" {
+		t.Errorf("%+v", p)
 	}
 }

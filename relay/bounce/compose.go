@@ -85,7 +85,7 @@ func (l *letter) statusType() string {
 func (l *letter) subject() string {
 	switch {
 	case l.postmaster:
-		return "Postmaster notify: see transcript for details"
+		return noticeSubject
 	case l.Kind == Delay:
 		return "Warning: could not send message for past " + hours(l.now.Sub(l.since()))
 	case l.Kind == Success:
@@ -197,7 +197,7 @@ func (w *Writer) outcome(t text, l *letter, n int) {
 		return
 	}
 	t.line("<%s>", l.printable(to.Address))
-	if reply := readReply(to.Reply); reply.text != "" {
+	if reply := l.reply(n); reply.text != "" {
 		t.line("    (reason: %s)", l.printable(reply.text))
 	}
 	if asked, ok := originalRecipient(to.ORcpt); ok && !strings.EqualFold(asked.address, to.Address) {
@@ -211,7 +211,7 @@ func (w *Writer) transcript(t text, l *letter) {
 	last := ""
 	for n := range l.Recipients {
 		to := l.recipient(n)
-		reply := readReply(to.Reply)
+		reply := l.reply(n)
 		if reply.relay != "" && reply.relay != last {
 			t.line("... while talking to %s:", l.printable(reply.relay))
 			last = reply.relay
@@ -267,7 +267,7 @@ func (l *letter) recipientStatus(t text, n int) {
 	t.line("Final-Recipient: %s; %s", kind, l.printable(to.Address))
 	t.line("Action: %s", l.action(n))
 	t.line("Status: %s", l.status(n))
-	reply := readReply(to.Reply)
+	reply := l.reply(n)
 	if reply.host != "" && (reply.smtp || strings.Contains(reply.relay, "[")) {
 		t.line("Remote-MTA: dns; %s", l.printable(reply.host))
 	}

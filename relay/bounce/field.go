@@ -128,3 +128,44 @@ func hostOf(relay string) string {
 func code(s string) bool {
 	return len(s) >= 3 && s[0] >= '2' && s[0] <= '5' && strings.Trim(s[:3], "0123456789") == "" && (len(s) == 3 || s[3] == ' ')
 }
+
+// reply is what is told of the n-th recipient's last answer: to a sender, whoever he is, no
+// more of our own words than are his business. The postmaster gets all of them.
+func (l *letter) reply(n int) reply {
+	r := readReply(l.recipient(n).Reply)
+	if l.postmaster {
+		return r
+	}
+	if strings.Contains(r.relay, "/") {
+		r.relay, r.host = "", "" // a socket, or a folder
+	}
+	if !r.smtp {
+		r.text = public(r.text)
+	}
+	return r
+}
+
+// public is the part of our own words that is fit for strangers. What stands behind a colon
+// is an error's text, with servers and files of ours in it; what demands a login or TLS is a
+// line of a file.
+func public(text string) string {
+	what, why, _ := strings.Cut(text, ": ")
+	if reached := strings.HasPrefix(what, "cannot connect") || strings.HasPrefix(what, "connection lost"); reached && plain(why) {
+		return text
+	}
+	words := strings.Split(what, " ")
+	kept := words[:0]
+	for _, w := range words {
+		if !strings.Contains(w, "/") && !strings.Contains(w, ".toml:") {
+			kept = append(kept, w)
+		} else if n := len(kept); n > 0 && kept[n-1] == "by" {
+			kept = kept[:n-1]
+		}
+	}
+	return strings.Join(kept, " ")
+}
+
+// plain tells whether a text has words only, as the system has them: "connection refused".
+func plain(s string) bool {
+	return s != "" && strings.Trim(s, "abcdefghijklmnopqrstuvwxyz ") == ""
+}

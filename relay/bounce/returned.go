@@ -57,23 +57,28 @@ func (r *returned) all(body io.Reader) error {
 	}
 }
 
-// header takes the header without the empty line at its end, and whole lines of one that is
-// too long.
 func (r *returned) header(body io.Reader) error {
+	head, err := headerOf(body)
+	r.add(head)
+	return err
+}
+
+// headerOf reads the header without the empty line at its end, and whole lines of one that
+// is too long.
+func headerOf(body io.Reader) ([]byte, error) {
 	head, err := io.ReadAll(io.LimitReader(body, maxHeader))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	switch end := bytes.Index(head, []byte("\r\n\r\n")); {
 	case bytes.HasPrefix(head, []byte("\r\n")):
-		head = nil
+		return nil, nil
 	case end >= 0:
-		head = head[:end+2]
+		return head[:end+2], nil
 	case len(head) == maxHeader:
-		head = head[:bytes.LastIndexByte(head, '\n')+1]
+		return head[:bytes.LastIndexByte(head, '\n')+1], nil
 	}
-	r.add(head)
-	return nil
+	return head, nil
 }
 
 func (r *returned) add(chunk []byte) {

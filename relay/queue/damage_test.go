@@ -3,6 +3,7 @@ package queue
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -168,4 +169,79 @@ func TestClockPutBack(t *testing.T) {
 	}}
 	q, _ := run(t, Config{Spool: s, Route: one(x)})
 	eventually(t, "it is delivered", func() bool { return q.Stats().Delivered == 1 })
+}
+
+// TestClockPutBackMeanwhile: so is one when the clock is put back while the program runs.
+func TestClockPutBackMeanwhile(t *testing.T) {
+	s := openSpool(t, t.TempDir())
+	q := New(Config{Spool: s, Route: one(nil)})
+	now := time.Now()
+	q.due(now)
+	e := &entry{m: commit(t, s, spool.Envelope{}, "bob@example.net"), next: now.Add(time.Hour).UnixNano()}
+	q.later = schedule{e}
+	q.clock.ahead = 365 * 24 * time.Hour // it was a year ahead, and is not any more
+	e.next += int64(q.clock.ahead)
+	if due, wait := q.due(now.Add(time.Second)); len(due) != 0 || wait > time.Hour || e.next != now.Add(time.Hour).UnixNano() {
+		t.Errorf("%d are due, the next in %v", len(due), wait)
+	}
+	if due, _ := q.due(now.Add(time.Hour)); len(due) != 1 {
+		t.Error("it is not due")
+	}
+	for _, tc := range []struct{ ahead, want time.Duration }{
+		{time.Hour, 0}, {time.Hour - time.Second/2, 0}, {time.Hour - time.Second, time.Second}, {0, time.Hour - time.Second}, {-time.Hour, time.Hour},
+	} {
+		if got := q.clock.step(tc.ahead); got != tc.want {
+			t.Errorf("ahead by %v: put back by %v, want %v", tc.ahead, got, tc.want)
+		}
+	}
+}
+
+// TestCommandsOnDebt: what could not be written down is not forgotten for a command.
+func TestCommandsOnDebt(t *testing.T) {
+	for name, command := range map[string]func(*Queue, string) error{
+		"hold": func(q *Queue, id string) error {
+			err := q.Hold(id, "")
+			time.Sleep(20 * time.Millisecond)
+			return errors.Join(err, q.Release(id))
+		},
+		"requeue": func(q *Queue, id string) error {
+			if err := q.Requeue(id); !errors.Is(err, ErrBusy) {
+				return fmt.Errorf("requeue: %v", err)
+			}
+			q.Flush(id)
+			return nil
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := openSpool(t, t.TempDir())
+			m := commit(t, s, spool.Envelope{}, "a@example.net", "b@example.net")
+			x := &counting{does: func(_ context.Context, _ string, to []int) []deliver.Result {
+				if len(to) == 2 {
+					return []deliver.Result{{Outcome: deliver.Delivered, Reply: "250 yes"}, {Reply: "450 no"}}
+				}
+				return []deliver.Result{{Outcome: deliver.Delivered, Reply: "250 yes"}}
+			}}
+			q, stop := run(t, Config{Spool: s, Route: one(x), Schedule: hour})
+			q.Add(m)
+			eventually(t, "an attempt is made", func() bool { return x.count() == 1 && q.Stats().Deferred == 1 })
+			// As if the disk had not let it be written down.
+			q.mu.Lock()
+			e := q.entries[m]
+			q.owed[e] = &note{update: spool.Update{Recipients: []spool.Change{{Index: 0, State: spool.Delivered, Reply: "250 yes"}, {Index: 1}}}}
+			e.set(owing)
+			q.mu.Unlock()
+			pending := spool.Update{Recipients: []spool.Change{{Index: 0, State: spool.Pending}}}
+			if err := m.Update(pending); err != nil {
+				t.Fatal(err)
+			}
+			if err := command(q, m.ID()); err != nil {
+				t.Fatal(err)
+			}
+			eventually(t, "it is delivered", func() bool { return len(s.Messages()) == 0 })
+			stop()
+			if n := q.Stats().Delivered; n != 2 || x.count() != 2 {
+				t.Errorf("%d deliveries in %d attempts", n, x.count())
+			}
+		})
+	}
 }

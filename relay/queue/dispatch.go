@@ -3,6 +3,7 @@ package queue
 import (
 	"context"
 	"errors"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"time"
@@ -148,7 +149,7 @@ func (q *Queue) route(ctx context.Context, sender, recipient string) (Route, err
 	if err := q.slow.find(domain, begun); err != nil {
 		return Route{}, err
 	}
-	r, err := q.config.Route(ctx, sender, recipient)
+	r, err := q.ask(ctx, sender, recipient)
 	if err == nil {
 		return r, nil
 	}
@@ -156,6 +157,17 @@ func (q *Queue) route(ctx context.Context, sender, recipient string) (Route, err
 		q.slow.add(domain, slowRoute{err, now.Add(slowKeep)})
 	}
 	return r, err
+}
+
+// ask is Config.Route, whose panic puts a recipient off.
+func (q *Queue) ask(ctx context.Context, sender, recipient string) (r Route, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			q.config.Log.Error("panic while looking up a route", "to", recipient, "panic", p, "stack", string(debug.Stack()))
+			r, err = Route{}, errors.New("internal error")
+		}
+	}()
+	return q.config.Route(ctx, sender, recipient)
 }
 
 // patience is a context for the lookups of routes. Most take no time at all, so that one

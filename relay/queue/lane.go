@@ -37,6 +37,7 @@ type lane struct {
 	failures int     // in a row; over 0 the destination is down
 	since    time.Time
 	until    time.Time
+	planned  time.Time // when the ways of those that wait were looked up last
 	reason   string
 	probing  bool // the one attempt of a destination that is not known is under way
 	timer    *time.Timer
@@ -211,18 +212,24 @@ func (l *lane) answered(now time.Time) {
 // lets it go.
 func (l *lane) pause(reason string, now time.Time) {
 	if l.failures++; l.failures == 1 {
-		l.since = now
+		l.since, l.planned = now, now
 	}
 	failures, pause, name := l.failures, l.q.config.Pause(l.failures), l.String()
 	until := now.Add(pause)
 	l.until, l.reason, l.window = until, reason, 0
 	l.wakeAfter(pause)
 	gone, waiting := l.sift(now), l.waiting()
+	var out []*entry
+	if since := now.Sub(l.planned); failures > 1 && since >= l.q.config.Schedule(failures) {
+		// There may be another way for them by now.
+		l.planned, out = now, l.takeOut(func(*entry) bool { return true })
+	}
 	l.q.lanes.mu.Unlock()
 	l.q.config.Log.Warn("destination is down", "destination", name, "reason", reason, "failures", failures, "pause", pause.Round(time.Millisecond), "waiting", waiting)
 	for _, p := range gone {
 		l.q.leave(p, until, name, reason)
 	}
+	l.q.redispatch(out)
 }
 
 func (l *lane) wakeAfter(d time.Duration) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"gatepost/relay/bounce"
@@ -70,6 +71,8 @@ func (q *Queue) tell(r *round, n *note, now time.Time) (pending int, ok bool) {
 	}
 	late := q.late(e, now) && !env.Warned
 	all := newsOf(&env, late)
+	ok = true
+	told := all.ended
 	for kind, recipients := range all.of {
 		if len(recipients) == 0 || q.config.Report == nil {
 			continue
@@ -80,21 +83,32 @@ func (q *Queue) tell(r *round, n *note, now time.Time) (pending int, ok bool) {
 		})
 		if err != nil {
 			q.config.Log.Error("cannot write a report", "queue", env.ID, "kind", bounce.Kind(kind).String(), "error", err)
-			return all.pending, false
+			told = without(told, recipients)
+			ok, late = false, late && bounce.Kind(kind) != bounce.Delay
 		}
 	}
 	n.update.Recipients = append([]spool.Change(nil), n.update.Recipients...)
-	for _, i := range all.ended {
+	for _, i := range told {
 		to := &env.Recipients[i]
 		n.update.Recipients = append(n.update.Recipients, spool.Change{Index: i, State: spool.Reported, Reply: to.Reply, Status: to.Status})
 	}
 	if late {
 		n.update.Warned = new(true)
 	}
-	if q.late(e, now) {
+	if late || env.Warned {
 		e.set(warned)
 	}
-	return all.pending, true
+	return all.pending, ok
+}
+
+// without is what of all is not in some; both are in ascending order.
+func without(all, some []int) (rest []int) {
+	for _, i := range all {
+		if _, found := slices.BinarySearch(some, i); !found {
+			rest = append(rest, i)
+		}
+	}
+	return rest
 }
 
 // send writes a report and has it delivered.

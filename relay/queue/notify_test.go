@@ -254,3 +254,25 @@ func (x *twoStep) Deliver(ctx context.Context, _ string, m deliver.Message, to [
 	x.seen()
 	return results
 }
+
+// TestReportHalfFails: a report that is on the disk is not written again because another
+// one about the same message could not be.
+func TestReportHalfFails(t *testing.T) {
+	s := openSpool(t, t.TempDir())
+	put(t, s, spool.Envelope{Sender: "alice@example.com", Recipients: []spool.Recipient{
+		{Address: "never-a@example.net"}, {Address: "ok-b@example.net", Notify: spool.NotifySuccess},
+	}})
+	r := &told{}
+	failures := 0
+	run(t, Config{Spool: s, Route: one(answers(usual)), Report: func(ctx context.Context, b *bounce.Report) ([]*spool.Message, error) {
+		if b.Kind == bounce.Success && failures < 3 {
+			failures++
+			return nil, spool.ErrFull
+		}
+		return r.report(ctx, b)
+	}})
+	eventually(t, "it is dealt with", func() bool { return len(s.Messages()) == 0 })
+	if got := r.String(); strings.Count(got, "failure") != 1 || strings.Count(got, "success") != 1 {
+		t.Errorf("told\n%s", got)
+	}
+}

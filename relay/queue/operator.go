@@ -53,9 +53,12 @@ func (q *Queue) Hold(id, reason string) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if e := q.entries[m]; e != nil {
-		if q.withdraw(e) {
+		switch {
+		case e.has(owing) && e.at >= 0: // which is paid first
+			e.set(stopped)
+		case q.withdraw(e):
 			q.forget(e)
-		} else {
+		default:
 			e.set(stopped)
 		}
 	}
@@ -80,9 +83,13 @@ func (q *Queue) Release(id string) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if e := q.entries[m]; e != nil {
-		// It was put on hold during an attempt that has not ended.
+		// It was put on hold during an attempt that has not ended, or that is not written down.
 		e.take(stopped)
-		e.set(again)
+		if e.at >= 0 && q.withdraw(e) {
+			q.hurry(e)
+		} else {
+			e.set(again)
+		}
 	} else {
 		q.add(m)
 	}
@@ -116,7 +123,7 @@ func (q *Queue) Delete(id string) error {
 // Requeue has a message begin anew, as if it had come just now: no attempts, all of the
 // lifetime, and another attempt at once for recipients who had failed and whose sender
 // has not been told. One on hold stays there. The error is ErrUnknown, ErrBusy while it is
-// being delivered, or the spool's.
+// being delivered or that waits to be written down, or the spool's.
 func (q *Queue) Requeue(id string) error {
 	q.ops.Lock()
 	defer q.ops.Unlock()
@@ -128,7 +135,7 @@ func (q *Queue) Requeue(id string) error {
 	defer q.mu.Unlock()
 	e := q.entries[m]
 	switch {
-	case e == nil && !m.Held(), e != nil && e.at == inRound && !q.withdraw(e):
+	case e != nil && e.has(owing), e == nil && !m.Held(), e != nil && e.at == inRound && !q.withdraw(e):
 		return ErrBusy
 	case e != nil && e.at >= 0:
 		q.withdraw(e)
@@ -225,7 +232,7 @@ func (q *Queue) Flush(ids ...string) int {
 	defer q.ops.Unlock()
 	now := time.Now()
 	if len(ids) == 0 {
-		lifted := q.lanes.lift(now, func(*lane) bool { return true })
+		lifted := q.lift(now, func(*lane) bool { return true }, func(*entry) bool { return true })
 		q.mu.Lock()
 		defer q.mu.Unlock()
 		n := len(q.later)
@@ -254,7 +261,7 @@ func (q *Queue) flush(m *spool.Message, now time.Time) bool {
 		return true
 	}
 	q.mu.Unlock()
-	return e != nil && q.lanes.lift(now, func(l *lane) bool { return l.index(e) >= 0 }) > 0
+	return e != nil && q.lift(now, func(l *lane) bool { return l.index(e) >= 0 }, func(f *entry) bool { return f == e }) > 0
 }
 
 // urge is hurry, and lets no pause of its destination keep the message.
@@ -263,18 +270,52 @@ func (q *Queue) urge(e *entry) {
 	q.hurry(e)
 }
 
-// lift ends the pauses of the lanes that are meant. It returns how many messages wait in
-// them.
-func (s *lanes) lift(now time.Time, meant func(*lane) bool) (waiting int) {
+// lift ends the pauses of the lanes that are meant, and has the ways of those messages in
+// them looked up again that are meant too: the operator may have changed something. It
+// returns how many messages wait in these lanes.
+func (q *Queue) lift(now time.Time, lanes func(*lane) bool, messages func(*entry) bool) (waiting int) {
+	s := &q.lanes
+	var out []*entry
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	for _, l := range s.all {
-		if l.paused(now) && meant(l) {
+		if l.failures > 0 && lanes(l) {
 			waiting += l.waiting()
 			l.lift(now)
+			out = append(out, l.takeOut(messages)...)
 		}
 	}
+	s.mu.Unlock()
+	q.redispatch(out)
 	return waiting
+}
+
+// redispatch has entries dispatched anew that were taken out of their lanes.
+func (q *Queue) redispatch(all []*entry) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, e := range all {
+		if !e.has(gone) {
+			q.hurry(e)
+		}
+	}
+}
+
+// takeOut takes those messages out of a lane that are meant, and wait for nothing else.
+func (l *lane) takeOut(meant func(*entry) bool) (out []*entry) {
+	kept := l.jobs[:0]
+	for _, p := range l.jobs[l.head:] {
+		if p.j != nil && p.j.round.parts > 1 || !meant(p.e) {
+			kept = append(kept, p)
+			continue
+		}
+		if p.j != nil {
+			p.j.uncount(l.q)
+		}
+		out = append(out, p.e)
+	}
+	clear(l.jobs[len(kept):])
+	l.jobs, l.head = kept, 0
+	return out
 }
 
 // FlushDestination is Flush for what goes to a destination, as Down and Place name it, or
@@ -286,14 +327,16 @@ func (q *Queue) FlushDestination(name string) int {
 	q.mu.Lock()
 	all := slices.Clone(q.later)
 	q.mu.Unlock()
+	all = append(all, q.lanes.delayed()...)
 	n := 0
-	lanesOf := map[Route]bool{}
+	meant, lanesOf := map[*entry]bool{}, map[Route]bool{}
 	var p patience
 	defer p.end()
 	for _, e := range all {
 		if !q.goesTo(&p, e.m, name, lanesOf) {
 			continue
 		}
+		meant[e] = true
 		q.mu.Lock()
 		if e.at >= 0 {
 			q.withdraw(e)
@@ -302,7 +345,24 @@ func (q *Queue) FlushDestination(name string) int {
 		}
 		q.mu.Unlock()
 	}
-	return n + q.lanes.lift(now, func(l *lane) bool { return lanesOf[l.route] || strings.EqualFold(l.String(), name) })
+	return n + q.lift(now, func(l *lane) bool {
+		return lanesOf[l.route] || strings.EqualFold(l.String(), name) || slices.ContainsFunc(l.jobs[l.head:], func(p place) bool { return meant[p.e] })
+	}, func(*entry) bool { return true })
+}
+
+// delayed are the messages that wait for destinations which are down.
+func (s *lanes) delayed() (all []*entry) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, l := range s.all {
+		if l.failures == 0 {
+			continue
+		}
+		for _, p := range l.jobs[l.head:] {
+			all = append(all, p.e)
+		}
+	}
+	return all
 }
 
 // goesTo tells whether a message is for a destination or a domain. The routes of the

@@ -127,6 +127,7 @@ type Queue struct {
 	fresh   []*entry
 	later   schedule
 	owed    map[*entry]*note // what could not be written down
+	clock   clock
 
 	deliver context.Context // of all deliveries
 	giveUp  context.CancelFunc
@@ -260,6 +261,7 @@ func (q *Queue) stop() {
 func (q *Queue) due(now time.Time) (due []*entry, wait time.Duration) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	q.later.shift(q.clock.putBack(now))
 	n := min(len(q.fresh), batch)
 	due = q.fresh[:n:n]
 	if q.fresh = q.fresh[n:]; len(q.fresh) == 0 {

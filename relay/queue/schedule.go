@@ -104,3 +104,38 @@ func (s *schedule) Pop() any {
 	e.at = inRound
 	return e
 }
+
+// shift has all of it due sooner.
+func (s schedule) shift(by time.Duration) {
+	if by == 0 {
+		return
+	}
+	for _, e := range s {
+		e.next -= int64(by)
+	}
+}
+
+// clock finds out whether the system's clock has been put back: what is due by it would
+// wait for longer than it was to.
+type clock struct {
+	begun time.Time
+	ahead time.Duration // of the time that has passed since
+}
+
+// putBack tells by how much since it was last asked; now is of time.Now.
+func (c *clock) putBack(now time.Time) time.Duration {
+	if c.begun.IsZero() {
+		c.begun = now
+	}
+	return c.step(now.Round(0).Sub(c.begun.Round(0)) - now.Sub(c.begun))
+}
+
+// step is putBack for what the clock is ahead now. Adjustments by less than a second add up.
+func (c *clock) step(ahead time.Duration) (back time.Duration) {
+	if moved := ahead - c.ahead; moved > -time.Second && moved < time.Second {
+		return 0
+	}
+	back = max(0, c.ahead-ahead)
+	c.ahead = ahead
+	return back
+}

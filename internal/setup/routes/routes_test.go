@@ -111,11 +111,15 @@ func TestRefusal(t *testing.T) {
 		"bob@same.example":  "550 5.1.1 User unknown",
 		"joe@same.example":  "",
 		"bob@other.example": "",
-		"bob@a..b":          "",
+		"bob@a..b":          `550 5.1.2 "a..b" is no host name`,
 	} {
 		if got := Refusal(t.Context(), e, r, smtp.ParseMailbox(to, smtp.Syntax{})).String(); got != want {
 			t.Errorf("%s is answered %q, want %q", to, got, want)
 		}
+	}
+	direct := New(open(t, ""), []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:25")})
+	if got := Refusal(t.Context(), e, direct, smtp.ParseMailbox("bob@[127.0.0.1]", smtp.Syntax{})).String(); got != "550 5.4.6 mail for [127.0.0.1] loops back to this host" {
+		t.Errorf("mail for ourselves is answered %q", got)
 	}
 	a, err := r.Route(t.Context(), "", "bob@other.example")
 	if err != nil || a.Mailer != "smtp" || a.Destination != "[a.example]:26" || !strings.HasSuffix(a.Source, "gatepost.toml:13") {
