@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"syscall"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -92,6 +93,12 @@ func queueRequest(c *cli.Context, op control.Op) (*control.Request, error) {
 	ids, err := program.Arguments(c, 0, 0, "ids of messages")
 	if err != nil {
 		return nil, err
+	}
+	for _, flag := range []string{"recipient", "sender", "next-hop", "older", "newer", "state"} {
+		// In a script it is a variable that is not set: then more would be meant than is said.
+		if c.IsSet(flag) && (c.String(flag) == "" || c.Value(flag) == time.Duration(0)) {
+			return nil, program.Usage(fmt.Errorf("--%s is empty, expected it to say which messages are meant", flag))
+		}
 	}
 	r := &control.Request{Op: op, Reason: c.String("reason"), Filter: control.Filter{
 		IDs: ids, Recipient: c.String("recipient"), Sender: c.String("sender"), NextHop: c.String("next-hop"),

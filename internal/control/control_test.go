@@ -126,6 +126,29 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
+// TestDone: a message is not deleted, or held, for the recipient who has it already.
+func TestDone(t *testing.T) {
+	s := store(t, "a@one.example")
+	w, err := s.Create(spool.Envelope{Recipients: []spool.Recipient{{Address: "got@it.example", State: spool.Delivered}, {Address: "waits@it.example"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, tc := range []struct {
+		op        Op
+		recipient string
+		want      int
+	}{{Delete, "got@it.example", 0}, {Hold, "got@*", 0}, {Delete, "waits@it.example", 1}, {Delete, "it.example", 1}, {List, "got@it.example", 1}, {Why, "got@*", 1}} {
+		n := 0
+		err := Run(t.Context(), Offline(s.Messages()), &Request{Op: tc.op, Filter: Filter{Recipient: tc.recipient}}, func(*Line) error { n++; return nil })
+		if err != nil || n != tc.want {
+			t.Errorf("%s for %s is about %d messages, %v, want %d", tc.op, tc.recipient, n, err, tc.want)
+		}
+	}
+}
+
 func TestBadRequests(t *testing.T) {
 	c, _ := serve(t, Offline(store(t).Messages()))
 	for _, tc := range []struct {
