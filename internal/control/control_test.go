@@ -149,6 +149,28 @@ func TestDone(t *testing.T) {
 	}
 }
 
+// TestLongAnswers: what a next hop has answered for each of very many recipients does not
+// keep the queue from being listed.
+func TestLongAnswers(t *testing.T) {
+	s := store(t, "first@one.example")
+	env := spool.Envelope{Recipients: make([]spool.Recipient, 10_000)}
+	for i := range env.Recipients {
+		env.Recipients[i] = spool.Recipient{Address: fmt.Sprintf("u%d@two.example", i), Reply: strings.Repeat("<", 256) + strings.Repeat(`"`, 256)}
+	}
+	w, err := s.Create(env)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	c, _ := serve(t, Offline(s.Messages()))
+	n := 0
+	if err := c.Run(t.Context(), &Request{Op: List}, func(l *Line) error { n += len(l.Item.Recipients); return nil }); err != nil || n != 10_001 {
+		t.Errorf("%d recipients are listed, %v", n, err)
+	}
+}
+
 func TestBadRequests(t *testing.T) {
 	c, _ := serve(t, Offline(store(t).Messages()))
 	for _, tc := range []struct {
