@@ -217,7 +217,8 @@ func showCommand(s streams) *cli.Command {
 		Name: "show", Usage: "show the envelope of a message, its header, or all of it",
 		UsageText: programName + " queue show [--config FILE] [--header | --message | --json] ID",
 		Description: "--header and --message print the message's bytes as they are, with CRLF at the ends of\n" +
-			"lines: --message > FILE is a copy that another program can take.",
+			"lines: --message > FILE is a copy that another program can take. On a terminal control\n" +
+			"characters are shown, and not obeyed.",
 		Flags: []cli.Flag{
 			program.ConfigFlag(),
 			&cli.BoolFlag{Name: "header", Usage: "print the header"},
@@ -248,6 +249,11 @@ func (s streams) show(c *cli.Context, id string, part control.Part) error {
 	cfg, err := program.LoadConfig(c)
 	if err != nil {
 		return program.Usage(err)
+	}
+	if isTerminal(s.out) {
+		screen := &screen{to: s.out}
+		defer screen.end()
+		s.out = screen
 	}
 	path := cfg.Relay.Control.Path
 	if path != "" {
