@@ -56,7 +56,7 @@ var allowedImports = map[string][]string{
 	"integration":           {"internal/dns", "internal/dns/dnsfake", "internal/smtp", "milter/miltertest"},
 	"examples":              {"milter/miltertest"},
 	"bench":                 {"internal/makemap", "internal/dns", "maps", "policy", "relay/spool"},
-	"internal/setup/routes": {"internal/setup", "internal/config", "internal/smtp", "policy", "relay/route", "relay/route/mailertable"},
+	"internal/setup/routes": {"internal/setup", "internal/config", "internal/smtp", "policy", "relay/deliver", "relay/route", "relay/route/mailertable"},
 	"relay/route":           {"internal/smtp", "internal/dns", "internal/dns/dnsfake", "maps", "relay/deliver"},
 }
 

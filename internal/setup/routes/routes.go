@@ -3,6 +3,7 @@ package routes
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/netip"
 	"slices"
@@ -12,6 +13,7 @@ import (
 	"gatepost/internal/setup"
 	"gatepost/internal/smtp"
 	"gatepost/policy"
+	"gatepost/relay/deliver"
 	"gatepost/relay/route"
 	"gatepost/relay/route/mailertable"
 )
@@ -119,10 +121,14 @@ func onInterface(addr netip.Addr) bool {
 }
 
 // Refusal is the reply to a recipient whom the mailertable refuses, or makes a local user
-// whom no mail is taken for; zero for others, and for what cannot be told now.
+// whom no mail is taken for, or for whom there can be no way, so that nobody who is innocent
+// gets a report of it; zero for others, and for what cannot be told now.
 func Refusal(ctx context.Context, e *setup.Engine, r *route.Router, to smtp.Mailbox) smtp.Reply {
 	a, err := r.Route(ctx, "", to.String())
+	var none deliver.NoRoute
 	switch {
+	case errors.As(err, &none) && none.Outcome == deliver.Failed:
+		return smtp.MustReply(550, none.Status.String(), "Host unknown")
 	case err != nil:
 		return smtp.Reply{}
 	case a.Mailer == mailertable.Local && a.Source != "":

@@ -111,7 +111,8 @@ func TestRefusal(t *testing.T) {
 		"bob@same.example":  "550 5.1.1 User unknown",
 		"joe@same.example":  "",
 		"bob@other.example": "",
-		"bob@a..b":          "",
+		"bob@a..b":          "550 5.1.2 Host unknown",
+		"bob@a+b.example":   "550 5.1.2 Host unknown",
 	} {
 		if got := Refusal(t.Context(), e, r, smtp.ParseMailbox(to, smtp.Syntax{})).String(); got != want {
 			t.Errorf("%s is answered %q, want %q", to, got, want)
