@@ -147,7 +147,7 @@ func (s *site) read(name string) string {
 // transaction has room for.
 func TestSendmailLarge(t *testing.T) {
 	s := newSite(t)
-	s.relay("max_recipients = 100")
+	s.relay("max_recipients = 100\nmax_commands = 200")
 	s.start()
 	var text strings.Builder
 	for i := range 20_000 {

@@ -66,6 +66,9 @@ func Send(ctx context.Context, socket string, o *Options, in io.Reader) error {
 	}
 	out, err := s.send(&m.message)
 	if err != nil {
+		if out.taken > 0 {
+			err = errors.Join(err, fmt.Errorf("the message goes to %d recipients all the same", out.taken))
+		}
 		return fault(ExTempFail, err)
 	}
 	_, _ = s.say("QUIT")

@@ -158,7 +158,7 @@ func (s *session) step() {
 		s.failed(err)
 		return
 	}
-	if s.commands++; s.commands > l.Commands {
+	if s.commands++; s.commands > l.Commands && !s.rules.Local { // which may have very many recipients
 		s.closing("4.7.0", "Too many commands, closing connection")
 		return
 	}
