@@ -64,6 +64,11 @@ func TestRoutes(t *testing.T) {
 	s.eventually("the new line is in force", func() bool { return strings.Count(s.stderr.String(), "policy renewed") > 0 })
 	s.from(trusted).message("me@a.example", "<a@fresh.example>")
 	s.eventually("the new way is taken", func() bool { return len(lan.mail("a@fresh.example")) == 1 })
+	for _, domain := range []string{"a+b", strings.Repeat("a", 64)} { // else the sender, whoever that is, gets a report
+		if got := s.from(stranger).message("me@stranger.example", "<c@"+domain+".example.net>"); !strings.HasPrefix(got, "550 5.1.2 ") {
+			t.Errorf("mail for what can be no host is answered %q", got)
+		}
+	}
 	if got := s.from(stranger).message("me@stranger.example", "<c@x.lan>"); !strings.HasPrefix(got, "550 5.7.1 ") {
 		t.Errorf("a way for a domain lets strangers relay: %q", got)
 	}

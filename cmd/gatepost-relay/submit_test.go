@@ -54,6 +54,8 @@ func TestSendmail(t *testing.T) {
 		{"dot", "Subject: x\n\none\n.\ntwo\n", []string{"e@elsewhere.example"}, here, []string{"e@elsewhere.example"}, []string{"\r\n\r\none\r\n"}, []string{"two"}},
 		{"null sender", "Subject: x\r\n\r\nx\r\n", []string{"-f", "<>", "f@elsewhere.example"}, "", []string{"f@elsewhere.example"}, []string{"\r\nFrom: \"Mail Delivery System\" <MAILER-DAEMON@mx.example.com>\r\n"}, nil},
 		{"8 bit", "Subject: x\n\ngr\xfc\xdfe\n", []string{"-r", "g@example.com", "g@elsewhere.example"}, "g@example.com", []string{"g@elsewhere.example"}, []string{"gr\xfc\xdfe\r\n"}, nil},
+		{"CR and NUL", "Subject: hi\rBcc: x@y\n\n10%\r20%\x00\n", []string{"-f", "Joe <joe@example.com>", "cr@elsewhere.example"}, "joe@example.com", []string{"cr@elsewhere.example"},
+			[]string{"\r\nSubject: hi Bcc: x@y\r\n", "\r\n\r\n10%\r\n20%\r\n"}, nil},
 		{"full name", "\nx\n", []string{"-F", "Jörg", "h@elsewhere.example"}, here, []string{"h@elsewhere.example"}, []string{"\r\nFrom: =?utf-8?q?J=C3=B6rg?= <" + here + ">\r\n", "\r\nMessage-ID: <"}, nil},
 		{"resent", "From: a@example.com\nTo: i1@elsewhere.example\nResent-To: i2@elsewhere.example\nDate: Mon, 2 Jan 2006 15:04:05 +0000\nMessage-ID: <1@x>\n\nx\n", []string{"-t"},
 			here, []string{"i2@elsewhere.example"}, []string{"\r\nResent-Message-ID: <", "\r\nResent-Date: ", "\r\nMessage-ID: <1@x>\r\n"}, nil},
@@ -117,6 +119,14 @@ func TestSendmailRefused(t *testing.T) {
 	if got := s.sendmail("x\n", "-oeq", "a@closed.example"); got.code != 69 || got.err != "" {
 		t.Errorf("-oeq: it ended with %d, %q", got.code, got.err)
 	}
+	var many []string // far more than a session of a stranger may get wrong
+	for i := range 150 {
+		many = append(many, fmt.Sprintf("b%d@closed..example", i), fmt.Sprintf("n%d@example.com", i))
+	}
+	if got := s.sendmail("x\n", append(many, "many@elsewhere.example")...); got.code != 68 || !strings.Contains(got.err, "the message goes to the other recipients, 1") {
+		t.Errorf("many wrong recipients: it ended with %d: %.200s", got.code, got.err)
+	}
+	s.eventually("the good one of many gets it", func() bool { return len(s.smart.mail("many@elsewhere.example")) == 1 })
 	s.eventually("half arrives", func() bool { return len(s.smart.mail("half@elsewhere.example")) == 1 })
 	s.stop()
 	if got := s.sendmail("x\n", "a@elsewhere.example"); got.code != 75 || !strings.Contains(got.err, "the relay does not run: nobody listens at "+s.path("submission.sock")) {
@@ -137,7 +147,7 @@ func (s *site) read(name string) string {
 // transaction has room for.
 func TestSendmailLarge(t *testing.T) {
 	s := newSite(t)
-	s.relay("max_recipients = 100")
+	s.relay("max_recipients = 100\nmax_commands = 200")
 	s.start()
 	var text strings.Builder
 	for i := range 20_000 {

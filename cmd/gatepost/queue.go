@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"syscall"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -92,6 +93,12 @@ func queueRequest(c *cli.Context, op control.Op) (*control.Request, error) {
 	ids, err := program.Arguments(c, 0, 0, "ids of messages")
 	if err != nil {
 		return nil, err
+	}
+	for _, flag := range []string{"recipient", "sender", "next-hop", "older", "newer", "state"} {
+		// In a script it is a variable that is not set: then more would be meant than is said.
+		if c.IsSet(flag) && (c.String(flag) == "" || c.Value(flag) == time.Duration(0)) {
+			return nil, program.Usage(fmt.Errorf("--%s is empty, expected it to say which messages are meant", flag))
+		}
 	}
 	r := &control.Request{Op: op, Reason: c.String("reason"), Filter: control.Filter{
 		IDs: ids, Recipient: c.String("recipient"), Sender: c.String("sender"), NextHop: c.String("next-hop"),
@@ -210,7 +217,8 @@ func showCommand(s streams) *cli.Command {
 		Name: "show", Usage: "show the envelope of a message, its header, or all of it",
 		UsageText: programName + " queue show [--config FILE] [--header | --message | --json] ID",
 		Description: "--header and --message print the message's bytes as they are, with CRLF at the ends of\n" +
-			"lines: --message > FILE is a copy that another program can take.",
+			"lines: --message > FILE is a copy that another program can take. On a terminal control\n" +
+			"characters are shown, and not obeyed.",
 		Flags: []cli.Flag{
 			program.ConfigFlag(),
 			&cli.BoolFlag{Name: "header", Usage: "print the header"},
@@ -241,6 +249,11 @@ func (s streams) show(c *cli.Context, id string, part control.Part) error {
 	cfg, err := program.LoadConfig(c)
 	if err != nil {
 		return program.Usage(err)
+	}
+	if isTerminal(s.out) {
+		screen := &screen{to: s.out}
+		defer screen.end()
+		s.out = screen
 	}
 	path := cfg.Relay.Control.Path
 	if path != "" {

@@ -35,6 +35,8 @@ func TestCommandLine(t *testing.T) {
 		{"too few", []string{"lookup", "access"}, result{2, "", "gatepost: too few arguments, expected TABLE and KEY: gatepost lookup [--config FILE] TABLE KEY\n"}},
 		{"too many", []string{"lookup", "access", "a", "b\x1b[31m"},
 			result{2, "", "gatepost: unexpected argument \"b\\x1b[31m\", expected TABLE and KEY: gatepost lookup [--config FILE] TABLE KEY\n"}},
+		{"empty flag", []string{"queue", "delete", "--sender=", "--state", "held"},
+			result{2, "", "gatepost: --sender is empty, expected it to say which messages are meant\n"}},
 		{"no file", []string{"test"}, result{2, "", "gatepost: too few arguments, expected FILE...: gatepost test FILE...\n"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -21,7 +21,7 @@ var ErrCut = errors.New("the answer broke off: the relay was stopped, or was bus
 const (
 	dialWait   = 5 * time.Second
 	answerWait = time.Minute // for the next piece of an answer
-	maxLine    = 8 << 20     // bytes of an answer's line: a message has up to 10,000 recipients
+	maxLine    = 64 << 20    // bytes of an answer's line: a message has up to 10,000 recipients, each with a reply
 	maxRefusal = 4 << 10
 )
 

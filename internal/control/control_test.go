@@ -126,6 +126,51 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
+// TestDone: a message is not deleted, or held, for the recipient who has it already.
+func TestDone(t *testing.T) {
+	s := store(t, "a@one.example")
+	w, err := s.Create(spool.Envelope{Recipients: []spool.Recipient{{Address: "got@it.example", State: spool.Delivered}, {Address: "waits@it.example"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, tc := range []struct {
+		op        Op
+		recipient string
+		want      int
+	}{{Delete, "got@it.example", 0}, {Hold, "got@*", 0}, {Delete, "waits@it.example", 1}, {Delete, "it.example", 1}, {List, "got@it.example", 1}, {Why, "got@*", 1}} {
+		n := 0
+		err := Run(t.Context(), Offline(s.Messages()), &Request{Op: tc.op, Filter: Filter{Recipient: tc.recipient}}, func(*Line) error { n++; return nil })
+		if err != nil || n != tc.want {
+			t.Errorf("%s for %s is about %d messages, %v, want %d", tc.op, tc.recipient, n, err, tc.want)
+		}
+	}
+}
+
+// TestLongAnswers: what a next hop has answered for each of very many recipients does not
+// keep the queue from being listed.
+func TestLongAnswers(t *testing.T) {
+	s := store(t, "first@one.example")
+	env := spool.Envelope{Recipients: make([]spool.Recipient, 10_000)}
+	for i := range env.Recipients {
+		env.Recipients[i] = spool.Recipient{Address: fmt.Sprintf("u%d@two.example", i), Reply: strings.Repeat("<", 256) + strings.Repeat(`"`, 256)}
+	}
+	w, err := s.Create(env)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	c, _ := serve(t, Offline(s.Messages()))
+	n := 0
+	if err := c.Run(t.Context(), &Request{Op: List}, func(l *Line) error { n += len(l.Item.Recipients); return nil }); err != nil || n != 10_001 {
+		t.Errorf("%d recipients are listed, %v", n, err)
+	}
+}
+
 func TestBadRequests(t *testing.T) {
 	c, _ := serve(t, Offline(store(t).Messages()))
 	for _, tc := range []struct {

@@ -9,12 +9,14 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"gatepost/relay/spool"
 )
 
 // Filter chooses messages: those that all of its fields fit.
 type Filter struct {
 	IDs       []string      `json:"ids,omitempty"`
-	Recipient string        `json:"recipient,omitempty"` // pattern; see Fits
+	Recipient string        `json:"recipient,omitempty"` // pattern, see Fits, of one who has not got the mail, or for List and Why of any
 	Sender    string        `json:"sender,omitempty"`    // pattern; "<>" is the null sender
 	NextHop   string        `json:"next_hop,omitempty"`  // pattern, of where a recipient would go now
 	Older     time.Duration `json:"older,omitempty"`     // arrived at least so long ago
@@ -103,7 +105,7 @@ func (f *Filter) read(ctx context.Context, m Message, op Op) (*Item, error) {
 		return nil, nil
 	case err != nil:
 		return nil, fmt.Errorf("%s: %w", m.ID(), err)
-	case !f.fits(&item):
+	case !f.fits(&item, op):
 		return nil, nil
 	}
 	return &item, nil
@@ -115,7 +117,7 @@ func (f *Filter) fitsCheaply(m Message, now time.Time) bool {
 	return (f.State == "" || f.State == m.State()) && (f.Older == 0 || age >= f.Older) && (f.Newer == 0 || age <= f.Newer)
 }
 
-func (f *Filter) fits(i *Item) bool {
+func (f *Filter) fits(i *Item, op Op) bool {
 	if !f.enveloped() {
 		return true
 	}
@@ -129,7 +131,9 @@ func (f *Filter) fits(i *Item) bool {
 		return true
 	}
 	return slices.ContainsFunc(i.Recipients, func(r Recipient) bool {
-		return (f.Recipient == "" || Fits(f.Recipient, r.Address)) && (f.NextHop == "" || r.NextHop != "" && f.hopMatches(r.NextHop))
+		// What is left of a message is not deleted for one who has got it.
+		done := r.State == spool.Delivered.String() || r.State == spool.Reported.String()
+		return (op.reads() || !done) && (f.Recipient == "" || Fits(f.Recipient, r.Address)) && (f.NextHop == "" || r.NextHop != "" && f.hopMatches(r.NextHop))
 	})
 }
 

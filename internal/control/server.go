@@ -93,6 +93,7 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	l := &lines{control: http.NewResponseController(w), out: json.NewEncoder(w)}
+	l.out.SetEscapeHTML(false)
 	// The time for the request must not end the answer.
 	if err := l.control.SetReadDeadline(time.Time{}); err != nil {
 		s.log.Error("control: an answer cannot be begun", "error", err)

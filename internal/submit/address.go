@@ -166,9 +166,23 @@ func path(address string) error {
 	return nil
 }
 
+// single is the one address that a sender is written as, "" for the null one.
+func single(text string) (string, error) {
+	list, err := addresses(text)
+	switch {
+	case err != nil:
+		return "", fmt.Errorf("the sender %q: %w", text, err)
+	case len(list) > 1:
+		return "", fmt.Errorf("the sender %q is more than one address", text)
+	case len(list) == 0:
+		return "", nil
+	}
+	return list[0], nil
+}
+
 // qualify adds the host to an address without domain.
 func qualify(address, host string) string {
-	if address == "" || strings.ContainsAny(address, "@!") {
+	if address == "" || strings.Contains(address, "@") {
 		return address
 	}
 	return address + "@" + host

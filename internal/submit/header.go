@@ -21,12 +21,12 @@ type header struct {
 // field is a header field.
 type field struct {
 	name string // in lower case
-	text string // of all its lines, each with CRLF
+	text []byte // of all its lines, each with CRLF
 }
 
 // value is what stands behind the colon, unfolded.
 func (f *field) value() string {
-	_, v, _ := strings.Cut(f.text, ":")
+	_, v, _ := strings.Cut(string(f.text), ":")
 	return strings.TrimSpace(strings.ReplaceAll(v, "\r\n", ""))
 }
 
@@ -54,7 +54,7 @@ func readHeader(in *bufio.Reader, dots bool) (h *header, first []byte, over bool
 			return h, nil, true, nil
 		}
 		size += len(line) + 2
-		text := string(line)
+		text := tidy(line)
 		switch {
 		case text == "":
 			return h, nil, false, nil
@@ -63,14 +63,15 @@ func readHeader(in *bufio.Reader, dots bool) (h *header, first []byte, over bool
 		case !begun && strings.HasPrefix(text, "From "):
 		case (text[0] == ' ' || text[0] == '\t') && len(h.fields) > 0:
 			if strings.TrimSpace(text) != "" { // it might end the header for somebody
-				h.fields[len(h.fields)-1].text += text + "\r\n"
+				last := &h.fields[len(h.fields)-1]
+				last.text = append(append(last.text, text...), "\r\n"...)
 			}
 		default:
 			name := fieldName(text)
 			if name == "" {
 				return h, append(line, "\r\n"...), false, nil
 			}
-			h.fields = append(h.fields, field{name: name, text: text + "\r\n"})
+			h.fields = append(h.fields, field{name: name, text: []byte(text + "\r\n")})
 			h.resent = h.resent || strings.HasPrefix(name, "resent-")
 		}
 		begun = true
@@ -91,6 +92,16 @@ func readLine(in *bufio.Reader, most int) ([]byte, error) {
 		}
 		return bytes.TrimSuffix(bytes.TrimSuffix(line, []byte("\n")), []byte("\r")), err
 	}
+}
+
+// tidy is a line of a header without what could make two lines of it further on: a CR
+// becomes a space, NUL is left out.
+func tidy(line []byte) string {
+	text := strings.TrimRight(string(line), "\r")
+	if !strings.ContainsAny(text, "\r\x00") {
+		return text
+	}
+	return strings.NewReplacer("\r", " ", "\x00", "").Replace(text)
 }
 
 // fieldName is the name of the field that a line begins, in lower case; "" for a line
@@ -149,7 +160,7 @@ func (h *header) finish(missing map[string]string) string {
 	}
 	for i := range h.fields {
 		if !secret(h.fields[i].name) {
-			b.WriteString(h.fields[i].text)
+			b.Write(h.fields[i].text)
 		}
 	}
 	for _, name := range []string{"From", "Date", "Message-ID"} {

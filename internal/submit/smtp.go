@@ -207,6 +207,9 @@ func (s *session) transaction(m *message, recipients []string, out *outcome) (re
 		if r, err = s.say(s.rcpt(m, to)); err != nil {
 			return nil, err
 		}
+		if r.code == 421 { // it closes the connection (RFC 5321, 3.8)
+			return nil, fmt.Errorf("the relay answers %w", r)
+		}
 		if r.code == 452 && taken > 0 && (r.enhanced() == "4.5.3" || r.enhanced() == "") {
 			rest = slices.Clone(recipients[i:]) // RFC 5321, 4.5.3.1.10
 			break

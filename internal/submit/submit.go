@@ -66,6 +66,9 @@ func Send(ctx context.Context, socket string, o *Options, in io.Reader) error {
 	}
 	out, err := s.send(&m.message)
 	if err != nil {
+		if out.taken > 0 {
+			err = errors.Join(err, fmt.Errorf("the message goes to %d recipients all the same", out.taken))
+		}
 		return fault(ExTempFail, err)
 	}
 	_, _ = s.say("QUIT")
@@ -199,7 +202,11 @@ func (d *draft) finish(s *session) error {
 	who := caller()
 	d.sender = who.login + "@" + s.host
 	if d.options.HasSender {
-		d.sender = qualify(strings.TrimSuffix(strings.TrimPrefix(strings.TrimSpace(d.options.Sender), "<"), ">"), s.host)
+		from, err := single(d.options.Sender)
+		if err != nil {
+			return fault(ExDataErr, err)
+		}
+		d.sender = qualify(from, s.host)
 	}
 	if err := path(d.sender); err != nil {
 		return fault(ExDataErr, err)
@@ -209,17 +216,25 @@ func (d *draft) finish(s *session) error {
 	if name == "" && !d.options.HasSender {
 		name = who.full
 	}
-	from := mail.Address{Name: clean(name), Address: d.sender}
+	from := author(name, d.sender)
 	if d.sender == "" {
-		from = mail.Address{Name: "Mail Delivery System", Address: "MAILER-DAEMON@" + s.host}
+		from = author("Mail Delivery System", "MAILER-DAEMON@"+s.host)
 	}
 	now := time.Now()
 	d.header = d.head.finish(map[string]string{
-		"From":       from.String(),
+		"From":       from,
 		"Date":       now.Format("Mon, 2 Jan 2006 15:04:05 -0700"),
 		"Message-ID": "<" + now.UTC().Format("20060102150405") + "." + rand.Text() + "@" + s.host + ">",
 	})
 	return nil
+}
+
+// author is a name and an address as From has them. The address is in its final form:
+// package mail would quote one that has quotes again.
+func author(name, address string) string {
+	const stand = "x@y"
+	whole := (&mail.Address{Name: clean(name), Address: stand}).String()
+	return strings.TrimSuffix(whole, "<"+stand+">") + "<" + address + ">"
 }
 
 // clean takes out what cannot stand in a name.

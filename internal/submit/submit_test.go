@@ -8,6 +8,7 @@ import (
 	"io"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -129,7 +130,7 @@ func parts(input string, dots bool, size int) (head, rest string, err error) {
 	sent, err := io.ReadAll(r)
 	var b strings.Builder
 	for _, f := range h.fields {
-		b.WriteString(f.text)
+		b.Write(f.text)
 	}
 	if int64(len(sent)) != body.size {
 		err = fmt.Errorf("the size is %d, want %d", body.size, len(sent))
@@ -169,12 +170,48 @@ func TestRead(t *testing.T) {
 			}
 		}
 	}
+	if got, err := canonical("A: b\rBcc: c\n\rd\x00\r\r\n\r\r\nx\x00y\n", true, 4096); err != nil || got != "A: b Bcc: c\r\n d\r\n|xy\r\n" {
+		t.Errorf("CR and NUL: %q, %v", got, err)
+	}
+	if got, err := canonical("A: b\r\r\nC\x00: d\r\r\n\r\r\nx\n", true, 4096); err != nil || got != "A: b\r\nC: d\r\n|x\r\n" {
+		t.Errorf("CR CR LF: %q, %v", got, err)
+	}
+	line := strings.Repeat("x", longestLine)
+	if got, err := canonical("\n"+line+"\n"+line+"y\r\n"+line+line+line, true, 4096); err != nil || got != "|"+line+"\r\n"+line+"\r\ny\r\n"+strings.Repeat(line+"\r\n", 3) {
+		t.Errorf("long lines have %d bytes, %v", len(got), err)
+	}
+	began := time.Now()
+	if _, err := canonical("A: b\n"+strings.Repeat(" c\n", 200_000)+"\n", true, 4096); err != nil || time.Since(began) > 5*time.Second {
+		t.Errorf("a field of many lines took %v, %v", time.Since(began), err)
+	}
 	if _, err := canonical(strings.Repeat("A: "+strings.Repeat("x", 1000)+"\n", 1100), true, 4096); !errors.Is(err, errLongHeader) {
 		t.Errorf("a header without end: %v", err)
 	}
 	large := "A: b\r\n|" + strings.Repeat(strings.Repeat("y", 78)+"\r\n", 10_000)
 	if got, err := canonical(strings.ReplaceAll(strings.Replace(large, "|", "\r\n", 1), "\r", ""), true, 4096); err != nil || got != large {
 		t.Errorf("a text that goes to a file has %d bytes, %v", len(got), err)
+	}
+}
+
+func TestSender(t *testing.T) {
+	for in, want := range map[string]string{
+		"": "", "<>": "", " <> ": "", "joe": "joe@h", "<joe@x>": "joe@x", "Joe <joe@x>": "joe@x", "joe@x (Joe)": "joe@x",
+		`"a b"@x`: `"a b"@x`, "host!joe": "host!joe@h", "a, b": "error", "<a": "error",
+	} {
+		got, err := single(in)
+		if got = qualify(got, "h"); err != nil {
+			got = "error"
+		}
+		if got != want {
+			t.Errorf("%q is %q, want %q", in, got, want)
+		}
+	}
+	for _, tc := range [][3]string{
+		{"", "joe@x", "<joe@x>"}, {"Joe", `"a b"@x`, `"Joe" <"a b"@x>`}, {"J\u00f6\r\nBcc: x", "a@b", "=?utf-8?b?SsO2ICBCY2M6IHg=?= <a@b>"},
+	} {
+		if got := author(tc[0], tc[1]); got != tc[2] {
+			t.Errorf("%q and %q are %q, want %q", tc[0], tc[1], got, tc[2])
+		}
 	}
 }
 

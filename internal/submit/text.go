@@ -12,6 +12,11 @@ import (
 const (
 	inMemory = 256 << 10 // bytes of a text; what is larger goes to a file
 	maxText  = 4 << 30   // bytes
+
+	// longestLine is the length at which a line is broken, without CRLF: with longer ones
+	// the relay would refuse the message (max_line_length), and what a program has to say
+	// would be lost.
+	longestLine = 32 << 10
 )
 
 var errLongText = errors.New("the message is too large")
@@ -23,10 +28,36 @@ type text struct {
 	file     *os.File
 	buffered *bufio.Writer // to file
 	size     int64
+	column   int // in the last line
 	eightBit bool
 }
 
+// Write adds to the text. NUL, which no message may have (RFC 5322, 2.2), is left out, and
+// a line that is too long is broken.
 func (t *text) Write(p []byte) (int, error) {
+	for rest := bytes.ReplaceAll(p, []byte{0}, nil); len(rest) > 0; {
+		n := bytes.IndexByte(rest, '\n') + 1
+		line := rest[:n]
+		if n == 0 {
+			line = rest
+		}
+		if room := longestLine - t.column; len(bytes.TrimSuffix(line, []byte("\r\n"))) > room {
+			line, n = append(rest[:room:room], "\r\n"...), room
+		} else {
+			n = len(line)
+		}
+		if _, err := t.put(line); err != nil {
+			return 0, err
+		}
+		if t.column += len(line); line[len(line)-1] == '\n' {
+			t.column = 0
+		}
+		rest = rest[n:]
+	}
+	return len(p), nil
+}
+
+func (t *text) put(p []byte) (int, error) {
 	if t.size += int64(len(p)); t.size > maxText {
 		return 0, errLongText
 	}

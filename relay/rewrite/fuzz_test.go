@@ -2,9 +2,12 @@ package rewrite
 
 import (
 	"bytes"
+	"io"
+	"strings"
 	"testing"
 
 	"gatepost/internal/smtp"
+	"gatepost/relay/spool"
 )
 
 // FuzzHeader: whatever the header is, only addresses change: what is left when they are
@@ -102,4 +105,81 @@ func FuzzAddress(f *testing.F) {
 			}
 		}
 	})
+}
+
+// letter is a message in memory.
+type letter struct {
+	env  spool.Envelope
+	text []byte
+}
+
+func (l letter) Envelope() spool.Envelope         { return l.env }
+func (l letter) Size() int64                      { return int64(len(l.text)) }
+func (l letter) Open() (io.ReadSeekCloser, error) { return closing{bytes.NewReader(l.text)}, nil }
+
+type closing struct{ *bytes.Reader }
+
+func (closing) Close() error { return nil }
+
+// FuzzMessage: whatever a message is, its body and the fields that have no senders' or
+// recipients' addresses go out byte by byte, the size that is announced is that of what is
+// sent, and it can be read again.
+func FuzzMessage(f *testing.F) {
+	for _, s := range []string{
+		"From: ann@lan.example\r\nDKIM-Signature: x\r\n\r\nFrom: ann@lan.example\r\n", "\r\nbody", "", "no field\r\nFrom: ann\r\n\r\n",
+		"From: a, b: c;\r\nReply-To: x\r\nSender: <>\r\nFrom: z@lan.example\r\n\r\n", "From:\r\n ann\r\n\t(x)\r\n \r\n\r\n.\r\n", "To: \"a\" <b@lan.example>\r\nX\x00\xff: y\r\n\r\n\x00",
+	} {
+		for account := range 4 {
+			f.Add([]byte(s), uint8(account))
+		}
+	}
+	f.Fuzz(func(t *testing.T, text []byte, how uint8) {
+		if bytes.Contains(bytes.ReplaceAll(text, []byte("\r\n"), nil), []byte("\n")) || len(text) > 0 && !bytes.HasSuffix(text, []byte("\r\n")) {
+			t.Skip() // no session takes it
+		}
+		r := site("masquerade_envelope", "allmasquerade")
+		if how&1 != 0 {
+			r.c.Accounts.Hosts = map[string]string{"isp.example": "joe@isp.example"}
+		}
+		if how&2 != 0 {
+			r.c.MasqueradeAs, r.c.Generics, r.c.Features.AlwaysAddDomain = "", nil, false
+		}
+		m := letter{spool.Envelope{Sender: "ann@lan.example", Recipients: []spool.Recipient{{Address: "x@y.example"}}}, text}
+		next := &taker{}
+		tr := &Transport{Next: next, Mailer: Relay, Rewriter: func() *Rewriter { return r }}
+		tr.Deliver(t.Context(), "[isp.example]:587", m, []int{0})
+		if next.err != nil || int64(len(next.body)) != next.size || next.again != next.body {
+			t.Fatalf("%q has the size %d and is %q, then %q, %v", text, next.size, next.body, next.again, next.err)
+		}
+		before, bodyBefore := cutMessage(string(text))
+		after, bodyAfter := cutMessage(next.body)
+		if bodyBefore != bodyAfter {
+			t.Errorf("%q became %q", text, next.body)
+		}
+		if b, a := untouched(before), untouched(after); b != a {
+			t.Errorf("of %q the rest was %q and is %q", text, b, a)
+		}
+	})
+}
+
+// cutMessage cuts a message at its first empty line.
+func cutMessage(text string) (header, body string) {
+	if strings.HasPrefix(text, "\r\n") {
+		return "", text
+	}
+	if i := strings.Index(text, "\r\n\r\n"); i >= 0 {
+		return text[:i+2], text[i+2:]
+	}
+	return text, ""
+}
+
+// untouched are the fields that no rule is about.
+func untouched(header string) string {
+	var rest strings.Builder
+	for _, f := range fields([]byte(header)) {
+		if _, ok := f.place(); !ok {
+			rest.WriteString(header[f.start:f.end])
+		}
+	}
+	return rest.String()
 }

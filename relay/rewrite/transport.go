@@ -37,7 +37,7 @@ func (t *Transport) Deliver(ctx context.Context, destination string, m deliver.M
 	if !r.Active() {
 		return t.Next.Deliver(ctx, destination, m, recipients)
 	}
-	rewritten, err := r.message(ctx, t.Mailer, destination, m)
+	rewritten, err := r.message(ctx, t.Mailer, destination, m, recipients)
 	if err != nil {
 		if t.Log != nil {
 			t.Log.Error("a message cannot be rewritten", "queue", m.Envelope().ID, "error", err)
@@ -65,8 +65,9 @@ func failure(err error) deliver.Result {
 		Reply: "the addresses cannot be rewritten just now"}
 }
 
-// message is m with sender and header rewritten, or m itself when there is nothing to change.
-func (r *Rewriter) message(ctx context.Context, mailer Mailer, destination string, m deliver.Message) (deliver.Message, error) {
+// message is m with sender, recipients of those indexes and header rewritten, or m itself
+// when there is nothing to change.
+func (r *Rewriter) message(ctx context.Context, mailer Mailer, destination string, m deliver.Message, recipients []int) (deliver.Message, error) {
 	account := ""
 	if !mailer.isLocal() {
 		account = r.c.Accounts.of(destination)
@@ -75,7 +76,7 @@ func (r *Rewriter) message(ctx context.Context, mailer Mailer, destination strin
 		return m, nil
 	}
 	out := &message{Message: m}
-	changed, err := r.envelope(ctx, mailer, account, m.Envelope(), out)
+	changed, err := r.envelope(ctx, mailer, account, m.Envelope(), recipients, out)
 	if err != nil {
 		return nil, err
 	}
@@ -97,8 +98,9 @@ func (r *Rewriter) message(ctx context.Context, mailer Mailer, destination strin
 	return out, nil
 }
 
-// envelope rewrites the addresses of an envelope. Recipients only get a domain.
-func (r *Rewriter) envelope(ctx context.Context, mailer Mailer, account string, env spool.Envelope, out *message) (changed bool, err error) {
+// envelope rewrites the addresses of an envelope that this delivery is about: a message may
+// go to very many places. Recipients only get a domain.
+func (r *Rewriter) envelope(ctx context.Context, mailer Mailer, account string, env spool.Envelope, recipients []int, out *message) (changed bool, err error) {
 	sender, err := r.Address(ctx, mailer, EnvelopeSender, env.Sender)
 	if err != nil {
 		return false, err
@@ -109,8 +111,8 @@ func (r *Rewriter) envelope(ctx context.Context, mailer Mailer, account string, 
 	if account != "" && env.Sender != "" {
 		out.sender = account
 	}
-	for i, to := range env.Recipients {
-		a, err := r.Address(ctx, mailer, EnvelopeRecipient, to.Address)
+	for _, i := range recipients {
+		a, err := r.Address(ctx, mailer, EnvelopeRecipient, env.Recipients[i].Address)
 		if err != nil {
 			return false, err
 		}

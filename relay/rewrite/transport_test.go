@@ -213,15 +213,41 @@ func TestNotSentAsItIs(t *testing.T) {
 	r := New(Config{HostName: "gw.lan.example", MasqueradeAs: "example.com", Local: []maps.Map{broken{}}})
 	next := &taker{}
 	tr := &Transport{Next: next, Rewriter: func() *Rewriter { return r }}
-	got := tr.Deliver(t.Context(), "", store(t, "", "x@y.example", "From: a@lan.example\r\n\r\n"), []int{0, 1})
+	got := tr.Deliver(t.Context(), "", store(t, "", "x@y.example", "From: a@lan.example\r\n\r\n"), []int{0, 0})
 	if next.message != nil || len(got) != 2 || got[1].Outcome != deliver.Deferred {
 		t.Errorf("results %v, message %v", got, next.message)
 	}
 }
 
+// asked counts the questions to a table.
+type asked struct{ n int }
+
+func (a *asked) Lookup(context.Context, string) (maps.Entry, bool, error) {
+	a.n++
+	return maps.Entry{}, false, nil
+}
+
+// TestManyRecipients: a delivery asks about its own recipients. A message for many places
+// would ask the tables about each for each.
+func TestManyRecipients(t *testing.T) {
+	class := &asked{}
+	r := New(Config{HostName: "gw.lan.example", MasqueradeAs: "example.com", Local: []maps.Map{class}})
+	m := letter{spool.Envelope{Recipients: make([]spool.Recipient, 1000)}, []byte("From: a@lan.example\r\n\r\n")}
+	for i := range m.env.Recipients {
+		m.env.Recipients[i].Address = "joe@pc"
+	}
+	m.env.Recipients[7].Address = "joe"
+	next := &taker{}
+	tr := &Transport{Next: next, Mailer: SMTP, Rewriter: func() *Rewriter { return r }}
+	tr.Deliver(t.Context(), "", m, []int{7})
+	if got := next.message.Envelope().Recipients[7].Address; got != "joe@gw.lan.example" || class.n > 10 {
+		t.Errorf("for %s the tables were asked %d times", got, class.n)
+	}
+}
+
 func TestSeek(t *testing.T) {
 	m := store(t, "", "x@y.example", "From: ann@lan.example\r\n\r\nbody\r\n")
-	out, err := site().message(t.Context(), Relay, "", m)
+	out, err := site().message(t.Context(), Relay, "", m, []int{0})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -158,7 +158,7 @@ func (s *session) step() {
 		s.failed(err)
 		return
 	}
-	if s.commands++; s.commands > l.Commands {
+	if s.commands++; s.commands > l.Commands && !s.rules.Local { // which may have very many recipients
 		s.closing("4.7.0", "Too many commands, closing connection")
 		return
 	}
@@ -170,10 +170,11 @@ func (s *session) step() {
 	s.checkPatience()
 }
 
-// checkPatience ends a session that does nothing but fail.
+// checkPatience ends a session that does nothing but fail. A program of this host may do
+// so: it has a list of addresses, the good ones of which must get their mail.
 func (s *session) checkPatience() {
 	l := &s.server.cfg.Limits
-	if !s.over && (s.errors >= l.Errors || s.refusals >= l.Refusals) {
+	if !s.over && !s.rules.Local && (s.errors >= l.Errors || s.refusals >= l.Refusals) {
 		s.server.said.Complain("smtp: connection closed: too many bad commands", "client", s.who())
 		s.closing("4.7.0", "Too many bad commands; closing connection")
 	}

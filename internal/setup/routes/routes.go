@@ -121,8 +121,8 @@ func onInterface(addr netip.Addr) bool {
 }
 
 // Refusal is the reply to a recipient whom the mailertable refuses, or makes a local user
-// whom no mail is taken for, or to whom there is no way; zero for others, and for what cannot
-// be told now.
+// whom no mail is taken for, or for whom there can be no way, so that nobody who is innocent
+// gets a report of it; zero for others, and for what cannot be told now.
 func Refusal(ctx context.Context, e *setup.Engine, r *route.Router, to smtp.Mailbox) smtp.Reply {
 	a, err := r.Route(ctx, "", to.String())
 	var none deliver.NoRoute

@@ -112,6 +112,7 @@ func TestRefusal(t *testing.T) {
 		"joe@same.example":  "",
 		"bob@other.example": "",
 		"bob@a..b":          `550 5.1.2 "a..b" is no host name`,
+		"bob@a+b.example":   `550 5.1.2 "a+b.example" is no host name`,
 	} {
 		if got := Refusal(t.Context(), e, r, smtp.ParseMailbox(to, smtp.Syntax{})).String(); got != want {
 			t.Errorf("%s is answered %q, want %q", to, got, want)
