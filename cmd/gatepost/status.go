@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -147,11 +148,12 @@ func (s streams) printStatus(status *setup.Status, now time.Time) error {
 	if err := s.printLists(status.Lists, now); err != nil {
 		return err
 	}
-	return s.printRelay(status.Relay, now)
+	return s.printRelay(status, now)
 }
 
 // printRelay shows the queue of gatepost-relay, and the messages that wait for somebody.
-func (s streams) printRelay(r *setup.RelayStatus, now time.Time) error {
+func (s streams) printRelay(status *setup.Status, now time.Time) error {
+	r := status.Relay
 	if r == nil {
 		return nil
 	}
@@ -164,6 +166,9 @@ func (s streams) printRelay(r *setup.RelayStatus, now time.Time) error {
 	to := r.NextHop
 	if to == "" {
 		to = "the mail exchangers of each domain"
+	}
+	if slices.ContainsFunc(status.Tables, func(t setup.TableStatus) bool { return t.Table == "mailertable" }) {
+		to = "where the mailertable says, else to " + to
 	}
 	fmt.Fprintf(s.out, "to %s; local mail: %s\n", program.Printable(to), program.Printable(r.LocalMail))
 	for _, d := range r.Down {

@@ -185,7 +185,7 @@ func TestStatusOfListeners(t *testing.T) {
 // TestStatusOfRelay shows the queue, and what the operator has to look at.
 func TestStatusOfRelay(t *testing.T) {
 	at := time.Now().Add(-90 * time.Second)
-	answer, err := json.Marshal(setup.Status{Version: "1", Since: at, Relay: &setup.RelayStatus{
+	answer, err := json.Marshal(setup.Status{Version: "1", Since: at, Tables: []setup.TableStatus{{Table: "mailertable", Kind: "text"}}, Relay: &setup.RelayStatus{
 		Connections: 4, Messages: 12, Bytes: 3456, Active: 2, Deferred: 7, Held: 3, Oldest: at,
 		Spool: "/var/spool/gatepost", NextHop: "smtp.isp.example:587", LocalMail: "refuse",
 		Down: []setup.DownHop{{NextHop: "smtp.isp.example:587", Since: at, Reason: "cannot connect"}},
@@ -200,7 +200,7 @@ func TestStatusOfRelay(t *testing.T) {
 	}
 	for _, want := range []string{
 		`\nqueue /var/spool/gatepost: 12 messages, 3456 bytes, the oldest for 1m3\ds\n`,
-		`\nbeing delivered 2, deferred 7, held 3; connections 4\nto smtp\.isp\.example:587; local mail: refuse\nsmtp\.isp\.example:587 is down for 1m3\ds: cannot connect\n`,
+		`\nbeing delivered 2, deferred 7, held 3; connections 4\nto where the mailertable says, else to smtp\.isp\.example:587; local mail: refuse\nsmtp\.isp\.example:587 is down for 1m3\ds: cannot connect\n`,
 		`\nHELD +FOR +BYTES +FROM +TO +REASON\n2K7X +1m3\ds +99 +<a@b\.example> +2 +DNS \\x1b\[2J list\n$`,
 	} {
 		if !regexp.MustCompile(want).MatchString(out.String()) {

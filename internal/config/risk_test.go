@@ -17,7 +17,7 @@ func TestAcceptRisk(t *testing.T) {
 		{"none", "", nil, ""},
 		{"unknown name", "\naccept_risk = [\"open_relays\"]\n", nil, ":2: accept_risk[0] is \"open_relays\", expected \"open_relay\", "},
 		{"wrong type", "accept_risk = true\n", nil, ":1: accept_risk is true, expected a string such as \"open_relay\", or a list of them"},
-		{"empty", "accept_risk = []\n", nil, ":1: accept_risk is a list, expected a string such as \"open_relay\", or a list of them"},
+		{"empty", "accept_risk = []\n", nil, ":1: accept_risk is an empty list, expected a string such as \"open_relay\", or a list of them"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			c, err := Load(write(t, tc.text))

@@ -70,7 +70,7 @@ func TestRouteFaults(t *testing.T) {
 		{"local_mail = \"smart_host\"", `f:2: relay.local_mail is "smart_host" and there is none, expected smart_host = "[mail.example.com]" or another local_mail`},
 		{"relay_mailer_port = 0", `f:2: relay.relay_mailer_port is the number 0, expected a number from 1 to 65535`},
 		{"inet_protocols = [\"ipv4\", \"ipx\"]", `f:2: relay.inet_protocols[1] is "ipx", expected "ipv4" or "ipv6"`},
-		{"inet_protocols = []", `f:2: relay.inet_protocols is a list, expected a string such as "ipv4", or a list of them`},
+		{"inet_protocols = []", `f:2: relay.inet_protocols is an empty list, expected a string such as "ipv4", or a list of them`},
 	} {
 		_, err := Parse("f", []byte("[relay]\n"+tc.text+"\n"))
 		if err == nil || err.Error() != tc.want {

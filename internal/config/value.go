@@ -39,6 +39,9 @@ func describe(v any) string {
 	case float64:
 		return "the number " + strconv.FormatFloat(v, 'g', -1, 64)
 	case []any:
+		if len(v) == 0 {
+			return "an empty list"
+		}
 		return "a list"
 	case map[string]any:
 		return "a table"
@@ -106,7 +109,11 @@ func (v value) duration(low, high time.Duration) (time.Duration, bool) {
 	s, _ := v.v.(string)
 	d, err := time.ParseDuration(s)
 	if err != nil || d < low || d > high {
-		v.wrong("expected a time from %q to %q, such as \"2s\" or \"500ms\"", low, high)
+		example := `"2s" or "500ms"`
+		if high > 24*time.Hour { // of which who writes 5d has to hear that there are no days
+			example = `"4h", or "120h" for five days`
+		}
+		v.wrong("expected a time from %q to %q, such as %s", low, high, example)
 		return 0, false
 	}
 	return d, true

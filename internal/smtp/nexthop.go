@@ -103,7 +103,7 @@ func parseNextHop(word string) (NextHop, error) {
 	if inside {
 		var closed bool
 		if host, closed = strings.CutSuffix(host, "]"); !closed {
-			return NextHop{}, fmt.Errorf("%q is no host in brackets", word)
+			return NextHop{}, fmt.Errorf("%q is no host in brackets, expected [HOST]", word)
 		}
 	}
 	literal := host
