@@ -39,7 +39,8 @@ type conn struct {
 	raw      net.Conn // without
 	tls      *tlsState
 	in       *bufio.Reader
-	out      []byte // commands, to be written at once
+	out      []byte  // commands, to be written at once
+	told     secrets // of the login under way
 	reply    reply
 	via      via
 	place    place

@@ -16,8 +16,10 @@ func (s *SMTP) connect(ctx context.Context, peer *Peer) (*conn, *problem) {
 	if p != nil {
 		return nil, p
 	}
-	if p := s.deniedLogin(peer, &d); p != nil {
-		return nil, p
+	if d.login != nil {
+		if p := s.deniedLogin(loginKey{peer.Host, peer.Port, d.who}); p != nil {
+			return nil, p
+		}
 	}
 	c, p := s.open(ctx, peer, &d, false)
 	if p != nil && p.noTLS && !d.policy.Required() && ctx.Err() == nil {

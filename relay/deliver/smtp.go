@@ -104,6 +104,7 @@ type SMTP struct {
 	pool   pool
 	dead   pauses[deadKey]  // addresses that did not answer
 	denied pauses[loginKey] // logins that were refused
+	turns  turns
 
 	choose func(*saslclient.Credentials, []string, string, *tlsState) (saslclient.Mechanism, error)
 }
@@ -144,6 +145,7 @@ func NewSMTP(config Config) (*SMTP, error) {
 	}
 	s.dead.cache, _ = lru.New[deadKey, pause](maxDead)
 	s.denied.cache, _ = lru.New[loginKey, pause](maxDenied)
+	s.turns = newTurns(maxDenied)
 	return s, nil
 }
 
