@@ -165,3 +165,17 @@ func TestEcho(t *testing.T) {
 		})
 	}
 }
+
+// TestLoginWanted: a server that wants a login, or TLS, that nobody has set up has the mail
+// wait for it.
+func TestLoginWanted(t *testing.T) {
+	for _, talk := range []script{
+		{"< MAIL FROM:<alice@example.com>", "> 530 5.7.0 Authentication required", "hang"},
+		{"< MAIL FROM:<alice@example.com>", "> 250 ok", bob, "> 530 5.7.0 Authentication required", "hang"},
+	} {
+		s := serve(t, join(slow, talk))
+		if got := s.send(s.transport(nil), message("bob@example.net")); got != "Deferred 4.7.0 530 5.7.0 Authentication required" {
+			t.Error(got)
+		}
+	}
+}
