@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"net/netip"
+	"time"
 
 	"gatepost/relay/tlspolicy"
 )
@@ -47,6 +48,7 @@ func (s *SMTP) open(ctx context.Context, peer *Peer, d *demand, clear bool) (*co
 	}
 	c := newConn(nc, peer.String(), &s.config.Timeouts)
 	c.place, c.demand = peer.place(), *d
+	c.limit = time.Now().Add(s.config.Timeouts.Ready)
 	release := c.guard(ctx)
 	p := s.prepare(c, peer, clear)
 	release()

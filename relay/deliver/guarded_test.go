@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"gatepost/relay/sasl/saslclient"
+	"gatepost/relay/tlspolicy"
 )
 
 // loginServer takes any number of connections at once, and answers each login after a while.
@@ -177,5 +178,17 @@ func TestLoginWanted(t *testing.T) {
 		if got := s.send(s.transport(nil), message("bob@example.net")); got != "Deferred 4.7.0 530 5.7.0 Authentication required" {
 			t.Error(got)
 		}
+	}
+}
+
+// TestReady: a server that takes its time at every step has so much of it in all.
+func TestReady(t *testing.T) {
+	s := serve(t, join(authHello, script{"< AUTH TEST"}, challenges(2), script{"< eA==", "wait"}))
+	says := append([]string{"-"}, strings.Split(strings.Repeat("x", 20), "")...)
+	x := s.logins(tlspolicy.Policy{}, &saslclient.Credentials{User: "u"}, &scripted{says: says})
+	x.config.Timeouts.Ready = 200 * time.Millisecond
+	begun := time.Now()
+	if got := s.send(x, message("bob@example.net")); got != "Deferred 4.4.2 timeout while waiting for the reply to AUTH (down)" || time.Since(begun) > 3*time.Second {
+		t.Errorf("after %v: %s", time.Since(begun), got)
 	}
 }
