@@ -201,7 +201,7 @@ func keys(host string, addr netip.Addr) []string {
 
 func (f *found) use(o *Options, host string, addr netip.Addr) *saslclient.Credentials {
 	c := f.credentials
-	c.Source, c.Token = f.source.String(), f.tokens
+	c.Source, c.Token, c.TokenFrom = f.source.String(), f.tokens, f.token
 	c.AllowClear = o.Clear != nil && o.Clear(host, addr)
 	return &c
 }
