@@ -117,12 +117,20 @@ func (q *inquiry) run(ctx context.Context, r *rule) outcome {
 	return out
 }
 
-// access asks the access map for one key.
+// access asks the access map for one key. Entries AuthInfo: have passwords and are none of
+// the policy's: a name that a stranger chooses, such as that of a PTR record, must not find
+// one, which would be told to him as the text of a refusal.
 func (q *inquiry) access(ctx context.Context, key string) (maps.Entry, bool, error) {
-	if q.policy.access == nil {
+	if q.policy.access == nil || isAuthInfo(key) {
 		return maps.Entry{}, false, nil
 	}
 	return q.lookup(ctx, "access", q.policy.access, key)
+}
+
+func isAuthInfo(key string) bool {
+	const prefix = "authinfo:"
+	key = strings.ReplaceAll(key, `"`, "") // as lookup does
+	return len(key) >= len(prefix) && strings.EqualFold(key[:len(prefix)], prefix)
 }
 
 // lookup asks a table for one key and writes it down. Like sendmail's lookups it

@@ -2,6 +2,7 @@ package policy_test
 
 import (
 	"fmt"
+	"net/netip"
 	"strings"
 	"testing"
 
@@ -23,6 +24,7 @@ GreetPause:192.0.2.7	0
 CertIssuer:/C=US/O=Example	RELAY
 Compat:a@b.example<@>c@d.example	DISCARD
 skip.example	SKIP
+AuthInfo:isp.example	"U:joe" "P:secret"
 `
 
 func lookupPolicy(t *testing.T, change func(*policy.Config)) *policy.Policy {
@@ -141,5 +143,20 @@ func TestLookupRefuses(t *testing.T) {
 				t.Errorf("Lookup(%s, %.20s) gave %v and error %v, want %q", tc.table, tc.key, answers, err, tc.want)
 			}
 		})
+	}
+}
+
+// TestAuthInfoIsSecret: no name that a client brings along finds an entry with a password.
+func TestAuthInfoIsSecret(t *testing.T) {
+	p := lookupPolicy(t, nil)
+	for _, name := range []string{"AuthInfo:isp.example", "authinfo:isp.example", `auth"info:isp.example`, "x.AuthInfo:isp.example"} {
+		facts := &policy.Facts{Conn: policy.Conn{Addr: netip.MustParseAddr("203.0.113.9"), Name: name, Resolve: policy.ResolveOK}}
+		if d := p.Decide(t.Context(), policy.StageConnect, facts); strings.Contains(fmt.Sprintf("%+v", d), "secret") {
+			t.Errorf("a client named %s is told %+v", name, d)
+		}
+		answers, err := p.Lookup(t.Context(), "access", name)
+		if strings.Contains(tried(answers), "secret") {
+			t.Errorf("lookup %s: %s, %v", name, tried(answers), err)
+		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -36,7 +37,8 @@ type ways struct {
 	log    *slog.Logger
 	tls    *setup.TLSOut
 	logins *setup.Logins
-	smtp   deliver.Transport // to the exchangers of domains, and to what the mailertable names so
+	direct deliver.Transport // to the exchangers of strangers' domains
+	smtp   deliver.Transport // to what the mailertable names so
 	relay  deliver.Transport // to the smart host, and to what the mailertable names so
 	lmtp   deliver.Transport
 	local  queue.Route // no Transport: local mail is refused
@@ -57,14 +59,19 @@ func openWays(cfg *config.Config, e *setup.Engine, router *route.Router, log *sl
 	if w.logins, err = setup.OpenLogins(cfg, func() maps.Map { return e.Tables().Access }, log); err != nil {
 		return w, err
 	}
-	smtp, err := w.client(false)
+	smtp, err := w.client(toNamed)
 	if err != nil {
 		return w, err
 	}
-	lmtp, err := w.client(true)
+	direct, err := w.client(toStrangers)
 	if err != nil {
 		return w, err
 	}
+	lmtp, err := w.client(byLMTP)
+	if err != nil {
+		return w, err
+	}
+	w.direct = w.rewritten(direct, rewrite.SMTP)
 	w.smtp, w.relay, w.lmtp = w.rewritten(smtp, rewrite.SMTP), w.rewritten(smtp, rewrite.Relay), w.rewritten(lmtp, rewrite.LMTP)
 	w.local, err = w.localMail(cfg.Relay.LocalMail, lmtp)
 	return w, err
@@ -89,11 +96,24 @@ func (w *ways) localMail(m config.LocalMail, lmtp deliver.Transport) (queue.Rout
 	return queue.Route{}, nil
 }
 
+// kind is what a client is for: it decides which logins it has.
+type kind uint8
+
+const (
+	toNamed     kind = iota // to servers that the configuration names, or their domain
+	toStrangers             // to servers that recipients' domains name
+	byLMTP                  // to delivery agents that the configuration names
+)
+
 // client speaks SMTP, or LMTP, to any destination.
-func (w *ways) client(lmtp bool) (deliver.Transport, error) {
+func (w *ways) client(k kind) (deliver.Transport, error) {
 	c, err := deliver.NewSMTP(deliver.Config{
-		LMTP: lmtp, HostName: w.engine.HostName(), Log: w.log,
-		Exchangers: w.router.Exchangers, Resolve: w.router.Resolve, Secure: w.demands, Login: w.login,
+		LMTP: k == byLMTP, HostName: w.engine.HostName(), Log: w.log,
+		Exchangers: w.router.Exchangers, Resolve: w.router.Resolve,
+		Secure: func(ctx context.Context, to deliver.Peer) (tlspolicy.Policy, error) { return w.demands(ctx, to, k) },
+		Login: func(ctx context.Context, to deliver.Peer) (*saslclient.Credentials, error) {
+			return w.login(ctx, to, k)
+		},
 	})
 	if err == nil {
 		w.close = append(w.close, func() error { c.Close(); return nil })
@@ -106,18 +126,31 @@ func (w *ways) rewritten(t deliver.Transport, by rewrite.Mailer) deliver.Transpo
 }
 
 // demands says how a connection must be secured. Where we log in, more is asked.
-func (w *ways) demands(ctx context.Context, to deliver.Peer) (tlspolicy.Policy, error) {
-	credentials, err := w.login(ctx, to)
+func (w *ways) demands(ctx context.Context, to deliver.Peer, k kind) (tlspolicy.Policy, error) {
+	credentials, err := w.login(ctx, to, k)
 	if err != nil {
 		return tlspolicy.Policy{}, err
 	}
 	return w.tls.Find(ctx, tlspolicy.Ask{
 		Domain: to.Hop.Host, Bracketed: !to.Hop.MX, Host: to.Host, Port: to.Port, Authentic: to.Authentic, Login: credentials != nil,
+		Strange: k == toStrangers,
 	})
 }
 
-// login is who we are to a server; nil: nobody in particular.
-func (w *ways) login(ctx context.Context, to deliver.Peer) (*saslclient.Credentials, error) {
+// login is who we are to a server; nil: nobody in particular. Whoever publishes a domain
+// names its servers and their addresses: only an entry of the server's own name, for which
+// its certificate must be, is for them. The entry for all would tell the password to every
+// recipient's server, and delivery agents offer no AUTH.
+func (w *ways) login(ctx context.Context, to deliver.Peer, k kind) (*saslclient.Credentials, error) {
+	switch k {
+	case toStrangers:
+		if _, err := netip.ParseAddr(to.Host); err == nil {
+			return nil, nil
+		}
+		return w.logins.FindNamed(ctx, to.Host, netip.Addr{})
+	case byLMTP:
+		return w.logins.FindNamed(ctx, to.Host, to.Addr)
+	}
 	return w.logins.Find(ctx, to.Host, to.Addr)
 }
 
@@ -166,6 +199,9 @@ func (w *ways) transport(a route.Answer) (queue.Route, error) {
 		return queue.Route{Transport: deliver.Refuse{Status: a.Fault.Enhanced(), Text: a.Fault.String()}}, nil
 	case mailertable.Discard:
 		return queue.Route{Transport: deliver.Discard{}}, nil
+	}
+	if a.Strange {
+		return queue.Route{Transport: w.direct, Destination: a.Destination}, nil
 	}
 	return queue.Route{Transport: w.smtp, Destination: a.Destination}, nil
 }

@@ -75,6 +75,17 @@ func (l *Logins) Find(ctx context.Context, host string, addr netip.Addr) (*saslc
 	return nil, nil
 }
 
+// FindNamed is Find without the entry AuthInfo: for all servers.
+func (l *Logins) FindNamed(ctx context.Context, host string, addr netip.Addr) (*saslclient.Credentials, error) {
+	switch {
+	case l.table != nil:
+		return l.table.FindNamed(ctx, host, addr)
+	case l.access != nil:
+		return l.access.FindNamed(ctx, host, addr)
+	}
+	return nil, nil
+}
+
 // Fault is why the table as it is now is not in force; nil when it is.
 func (l *Logins) Fault() error {
 	if l.table == nil {

@@ -26,7 +26,19 @@ func NewAccess(table func() maps.Map, o Options) *Access { return &Access{o, tab
 // hosts in it, and a network's for all its addresses. An entry that cannot be used, and
 // one in a file that every user of the host may read, is an error.
 func (a *Access) Find(ctx context.Context, host string, addr netip.Addr) (*saslclient.Credentials, error) {
-	tried := a.search(ctx, host, addr)
+	return a.find(ctx, accessKeys(host, addr), host, addr)
+}
+
+// FindNamed is Find without the entry for all.
+func (a *Access) FindNamed(ctx context.Context, host string, addr netip.Addr) (*saslclient.Credentials, error) {
+	return a.find(ctx, named(accessKeys(host, addr)), host, addr)
+}
+
+func (a *Access) find(ctx context.Context, keys []string, host string, addr netip.Addr) (*saslclient.Credentials, error) {
+	tried := a.search(ctx, keys)
+	if len(tried) == 0 {
+		return nil, nil
+	}
 	last := tried[len(tried)-1]
 	switch {
 	case last.Err != nil:
@@ -46,19 +58,19 @@ type triedEntry struct {
 // Explain lists the keys that Find tries, up to the one that it finds or that fails.
 func (a *Access) Explain(ctx context.Context, host string, addr netip.Addr) []Tried {
 	var all []Tried
-	for _, one := range a.search(ctx, host, addr) {
+	for _, one := range a.search(ctx, accessKeys(host, addr)) {
 		all = append(all, one.Tried)
 	}
 	return all
 }
 
-func (a *Access) search(ctx context.Context, host string, addr netip.Addr) []triedEntry {
+func (a *Access) search(ctx context.Context, keys []string) []triedEntry {
 	table := a.table()
 	if table == nil {
 		table = maps.Chain{} // without access_db there is nothing
 	}
 	var tried []triedEntry
-	for _, key := range accessKeys(host, addr) {
+	for _, key := range keys {
 		one := triedEntry{Tried: Tried{Key: "AuthInfo:" + key}}
 		e, found, err := table.Lookup(ctx, prefix+key)
 		switch {

@@ -167,14 +167,26 @@ func normal(host string) string {
 // else the one for all (AuthInfo: alone); nil when there is none. host is the server's own
 // name, as sendmail's {server_name}, or empty.
 func (t *Table) Find(_ context.Context, host string, addr netip.Addr) (*saslclient.Credentials, error) {
+	return t.find(keys(host, addr), host, addr), nil
+}
+
+// FindNamed is Find without the entry for all.
+func (t *Table) FindNamed(_ context.Context, host string, addr netip.Addr) (*saslclient.Credentials, error) {
+	return t.find(named(keys(host, addr)), host, addr), nil
+}
+
+func (t *Table) find(keys []string, host string, addr netip.Addr) *saslclient.Credentials {
 	all := t.file.Get()
-	for _, key := range keys(host, addr) {
+	for _, key := range keys {
 		if f := all.entries[key]; f != nil {
-			return f.use(&t.options, host, addr), nil
+			return f.use(&t.options, host, addr)
 		}
 	}
-	return nil, nil
+	return nil
 }
+
+// named are keys without the one for all, which is the last.
+func named(keys []string) []string { return keys[:len(keys)-1] }
 
 func keys(host string, addr netip.Addr) []string {
 	var all []string
@@ -189,7 +201,7 @@ func keys(host string, addr netip.Addr) []string {
 
 func (f *found) use(o *Options, host string, addr netip.Addr) *saslclient.Credentials {
 	c := f.credentials
-	c.Source, c.Token = f.source.String(), f.tokens
+	c.Source, c.Token, c.TokenFrom = f.source.String(), f.tokens, f.token
 	c.AllowClear = o.Clear != nil && o.Clear(host, addr)
 	return &c
 }

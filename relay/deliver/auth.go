@@ -24,6 +24,11 @@ func (s *SMTP) login(c *conn, peer *Peer) *problem {
 	if !c.can.auth {
 		return &problem{status: statusNoSecurity, text: "there is a login" + by(creds.Source) + ", and the server does not offer AUTH"}
 	}
+	key := loginKey{peer.Host, peer.Port, c.demand.who}
+	if p := s.await(c.ctx, key); p != nil {
+		return p
+	}
+	defer s.turns.leave(key)
 	refused, p := s.authenticate(c, peer, creds)
 	if refused && !c.broken && creds.Token != nil {
 		again, err := renewed(c.ctx, creds)
@@ -32,22 +37,20 @@ func (s *SMTP) login(c *conn, peer *Peer) *problem {
 		}
 		refused, p = s.authenticate(c, peer, again)
 	}
-	key := loginKey{peer.Host, peer.Port, c.demand.who}
 	switch {
 	case refused:
+		s.turns.proven.Remove(key)
 		s.denied.begin(key, loginPause, p.text)
 	case p == nil:
+		s.turns.proven.Add(key, struct{}{})
 		s.denied.end(key)
 	}
 	return p
 }
 
 // deniedLogin is the problem of a login that was refused lately.
-func (s *SMTP) deniedLogin(peer *Peer, d *demand) *problem {
-	if d.login == nil {
-		return nil
-	}
-	w, is := s.denied.find(loginKey{peer.Host, peer.Port, d.who})
+func (s *SMTP) deniedLogin(k loginKey) *problem {
+	w, is := s.denied.find(k)
 	if !is {
 		return nil
 	}
@@ -74,6 +77,16 @@ func (s *SMTP) authenticate(c *conn, peer *Peer, creds *saslclient.Credentials) 
 		return false, &problem{status: statusNoSecurity, text: cut("cannot log in" + by(creds.Source) + ": " + Sanitise([]byte(err.Error())))}
 	}
 	defer c.forget()
+	c.told = append(c.told[:0], creds.Password)
+	refused, p = c.perform(m)
+	if p != nil {
+		p.text = c.told.hide(p.text)
+	}
+	return refused, p
+}
+
+// perform holds the dialogue and looks at what it has come to.
+func (c *conn) perform(m saslclient.Mechanism) (refused bool, p *problem) {
 	if p := c.dialogue(m); p != nil {
 		return false, p
 	}
@@ -111,7 +124,7 @@ func (c *conn) dialogue(m saslclient.Mechanism) *problem {
 		if c.out = append(c.out, ' '); len(initial) == 0 {
 			c.out = append(c.out, '=')
 		}
-		c.out = base64.StdEncoding.AppendEncode(c.out, initial)
+		c.respond(initial)
 	}
 	// One that is too long for the command is the answer to an empty challenge.
 	for range maxChallenges {
@@ -131,7 +144,7 @@ func (c *conn) dialogue(m saslclient.Mechanism) *problem {
 		if err != nil {
 			return c.cancel(m, at, Sanitise([]byte(err.Error())))
 		}
-		c.out = base64.StdEncoding.AppendEncode(c.out, initial)
+		c.respond(initial)
 	}
 	c.out = c.out[:0]
 	return c.cancel(m, at, "more than "+strconv.Itoa(maxChallenges)+" challenges")
@@ -178,5 +191,5 @@ func (c *conn) cancel(m saslclient.Mechanism, at stage, why string) *problem {
 // forget overwrites what secrets the buffer of commands has had.
 func (c *conn) forget() {
 	clear(c.out[:cap(c.out)])
-	c.out = c.out[:0]
+	c.out, c.told = c.out[:0], nil
 }

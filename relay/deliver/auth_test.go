@@ -20,7 +20,7 @@ func credentials() []*saslclient.Credentials {
 	token := func(context.Context, bool) (string, error) { return "", nil }
 	return []*saslclient.Credentials{
 		{}, {User: "u"}, {User: "v"}, {Authorize: "u"}, {User: "u", Password: "p"}, {User: "up"}, {User: "u", Realm: "p"}, {User: "u", Source: "p"},
-		{User: "u", Mechanisms: []string{"A", "B"}}, {User: "u", Mechanisms: []string{"AB"}}, {User: "u", AllowClear: true}, {User: "u", Token: token},
+		{User: "u", Mechanisms: []string{"A", "B"}}, {User: "u", Mechanisms: []string{"AB"}}, {User: "u", AllowClear: true}, {User: "u", Token: token}, {User: "u", Token: token, TokenFrom: "file:/a"},
 	}
 }
 

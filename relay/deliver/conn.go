@@ -39,7 +39,8 @@ type conn struct {
 	raw      net.Conn // without
 	tls      *tlsState
 	in       *bufio.Reader
-	out      []byte // commands, to be written at once
+	out      []byte  // commands, to be written at once
+	told     secrets // of the login under way
 	reply    reply
 	via      via
 	place    place
@@ -48,7 +49,7 @@ type conn struct {
 	can      extensions
 
 	ctx   context.Context // of the delivery under way
-	limit time.Time       // when the transaction under way must have ended
+	limit time.Time       // when the transaction under way, or what comes before the first, must have ended
 
 	uses   int       // transactions it had
 	used   time.Time // when the last one ended

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"net/netip"
+	"time"
 
 	"gatepost/relay/tlspolicy"
 )
@@ -16,8 +17,10 @@ func (s *SMTP) connect(ctx context.Context, peer *Peer) (*conn, *problem) {
 	if p != nil {
 		return nil, p
 	}
-	if p := s.deniedLogin(peer, &d); p != nil {
-		return nil, p
+	if d.login != nil {
+		if p := s.deniedLogin(loginKey{peer.Host, peer.Port, d.who}); p != nil {
+			return nil, p
+		}
 	}
 	c, p := s.open(ctx, peer, &d, false)
 	if p != nil && p.noTLS && !d.policy.Required() && ctx.Err() == nil {
@@ -45,6 +48,7 @@ func (s *SMTP) open(ctx context.Context, peer *Peer, d *demand, clear bool) (*co
 	}
 	c := newConn(nc, peer.String(), &s.config.Timeouts)
 	c.place, c.demand = peer.place(), *d
+	c.limit = time.Now().Add(s.config.Timeouts.Ready)
 	release := c.guard(ctx)
 	p := s.prepare(c, peer, clear)
 	release()

@@ -59,7 +59,7 @@ func (d *demand) identify() {
 	}
 	h := sha256.New()
 	if c := d.login; c != nil {
-		field(h, c.User, c.Authorize, c.Password, c.Realm, c.Source, strconv.FormatBool(c.AllowClear), strconv.FormatBool(c.Token != nil))
+		field(h, c.User, c.Authorize, c.Password, c.Realm, c.Source, strconv.FormatBool(c.AllowClear), strconv.FormatBool(c.Token != nil), c.TokenFrom)
 		field(h, c.Mechanisms...)
 		h.Sum(d.who[:0])
 	}

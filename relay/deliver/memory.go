@@ -33,9 +33,13 @@ func (p *pauses[K]) find(k K) (pause, bool) {
 // is not tried together. The text is for those who must wait.
 func (p *pauses[K]) begin(k K, length func(count int) time.Duration, text string) {
 	before, _ := p.cache.Peek(k)
-	wait := length(before.count + 1)
+	count := before.count
+	if !time.Now().Before(before.until) { // else it is one of those that failed together
+		count++
+	}
+	wait := length(count)
 	wait += rand.N(wait/10 + 1)
-	p.cache.Add(k, pause{until: time.Now().Add(wait), count: before.count + 1, text: text})
+	p.cache.Add(k, pause{until: time.Now().Add(wait), count: count, text: text})
 }
 
 func (p *pauses[K]) end(k K) {

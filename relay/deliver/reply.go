@@ -131,11 +131,18 @@ func (r *reply) String() string {
 
 // problem is what a reply other than the one hoped for means: 5xx is for good, 421 and
 // whatever is out of place are not (RFC 5321, 4.2.1 and 4.3.2). 503, bad sequence of
-// commands, is about the session and not the message: ours are in order.
+// commands, is about the session and not the message: ours are in order. So is 530: a login
+// (RFC 4954, 6) or TLS (RFC 3207, 4) is wanted, which somebody has to set up.
 func (r *reply) problem() *problem {
 	switch {
 	case r.code == 503:
 		return &problem{status: statusSequence, code: r.code, text: r.String()}
+	case r.code == 530:
+		p := &problem{status: statusNoSecurity, code: r.code, text: r.String()}
+		if r.enhanced.Class == 5 {
+			p.status = smtp.EnhancedCode{Class: 4, Subject: r.enhanced.Subject, Detail: r.enhanced.Detail}
+		}
+		return p
 	case r.code/100 == 5:
 		return &problem{outcome: Failed, status: r.enhanced, code: r.code, text: r.String()}
 	case r.code/100 == 4:

@@ -20,6 +20,7 @@ type Timeouts struct {
 	Hello       time.Duration // the reply to EHLO, HELO, LHLO or STARTTLS
 	TLS         time.Duration // the handshake
 	Auth        time.Duration // each reply of a login
+	Ready       time.Duration // all before the first transaction: greeting, TLS and login
 	Mail        time.Duration // also RSET
 	Rcpt        time.Duration
 	Data        time.Duration // the reply to DATA
@@ -35,7 +36,8 @@ type Timeouts struct {
 func DefaultTimeouts() Timeouts {
 	return Timeouts{
 		Connect: 30 * time.Second, Greeting: 5 * time.Minute, Hello: 5 * time.Minute, TLS: 2 * time.Minute, Auth: 5 * time.Minute,
-		Mail: 5 * time.Minute, Rcpt: 5 * time.Minute, Data: 2 * time.Minute,
+		Ready: 20 * time.Minute,
+		Mail:  5 * time.Minute, Rcpt: 5 * time.Minute, Data: 2 * time.Minute,
 		Block: 3 * time.Minute, End: 10 * time.Minute, Transaction: 2 * time.Hour, Search: 10 * time.Minute,
 	}
 }
@@ -43,7 +45,7 @@ func DefaultTimeouts() Timeouts {
 func (t *Timeouts) complete() {
 	d := DefaultTimeouts()
 	for _, f := range []struct{ at, or *time.Duration }{
-		{&t.Connect, &d.Connect}, {&t.Greeting, &d.Greeting}, {&t.Hello, &d.Hello}, {&t.TLS, &d.TLS}, {&t.Auth, &d.Auth},
+		{&t.Connect, &d.Connect}, {&t.Greeting, &d.Greeting}, {&t.Hello, &d.Hello}, {&t.TLS, &d.TLS}, {&t.Auth, &d.Auth}, {&t.Ready, &d.Ready},
 		{&t.Mail, &d.Mail}, {&t.Rcpt, &d.Rcpt}, {&t.Data, &d.Data}, {&t.Block, &d.Block}, {&t.End, &d.End},
 		{&t.Transaction, &d.Transaction}, {&t.Search, &d.Search},
 	} {
@@ -104,6 +106,7 @@ type SMTP struct {
 	pool   pool
 	dead   pauses[deadKey]  // addresses that did not answer
 	denied pauses[loginKey] // logins that were refused
+	turns  turns
 
 	choose func(*saslclient.Credentials, []string, string, *tlsState) (saslclient.Mechanism, error)
 }
@@ -144,6 +147,7 @@ func NewSMTP(config Config) (*SMTP, error) {
 	}
 	s.dead.cache, _ = lru.New[deadKey, pause](maxDead)
 	s.denied.cache, _ = lru.New[loginKey, pause](maxDenied)
+	s.turns = newTurns(maxDenied)
 	return s, nil
 }
 

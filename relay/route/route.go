@@ -77,6 +77,10 @@ type Answer struct {
 	// Destination is where SMTP and LMTP deliver to (deliver.ParseDestination); "" for other mailers.
 	Destination string
 
+	// Strange says that nothing but the recipient's own domain decides where the mail goes:
+	// whoever publishes that domain names the servers.
+	Strange bool
+
 	Fault smtp.Reply // of mailer error
 
 	Source string   // what decided: "/etc/mail/mailertable:3", "relay.smart_host"; "" when nothing special did
@@ -153,6 +157,7 @@ func (r *Router) tabled(ctx context.Context, to smtp.Mailbox, domain string) (a 
 		a.Host = domain
 		a.Destination = toDomain(domain, r.port(m.Mailer))
 	}
+	a.Strange = m.Key == "." && strings.Contains(a.Host, domain)
 	return a, true, nil
 }
 
@@ -170,10 +175,11 @@ func (r *Router) untabled(ctx context.Context, to smtp.Mailbox, domain string) (
 		way.User = a.User
 		return way, nil
 	case domain == "":
+		a.Strange = true
 		a.Destination, err = r.toLiteral(ctx, to.Domain)
 		return a, err
 	}
-	a.Host, a.Destination = domain, toDomain(domain, 0)
+	a.Host, a.Destination, a.Strange = domain, toDomain(domain, 0), true
 	return a, nil
 }
 

@@ -21,6 +21,7 @@ type Ask struct {
 	Port      uint16 // that is connected to
 	Authentic bool   // the answers that led from Domain to the address were signed (DNSSEC)
 	Login     bool   // we are to log in
+	Strange   bool   // the recipient's domain has named the host, not the administrator
 }
 
 // Settings are what a Finder goes by.
@@ -55,7 +56,8 @@ var (
 //
 // The table has the first word, then DANE where it is the default, then MTA-STS, then the
 // default. Who logs in gets verify at least, unless the table says otherwise: a password
-// must not be told to whoever answers.
+// must not be told to whoever answers. Where strangers name the host not even the table can:
+// what it says of their domain was not said of the host that the login is for.
 func (f *Finder) Find(ctx context.Context, a Ask) (Policy, error) {
 	s := f.now()
 	a.Domain, a.Host = plain(a.Domain), plain(a.Host)
@@ -63,10 +65,15 @@ func (f *Finder) Find(ctx context.Context, a Ask) (Policy, error) {
 	if err != nil {
 		return Policy{}, err
 	}
-	if found {
-		return s.apply(ctx, r, source, a)
+	if !found {
+		return f.findUnlisted(ctx, &s, a)
 	}
-	return f.findUnlisted(ctx, &s, a)
+	p, err := s.apply(ctx, r, source, a)
+	// dane asks for more than verify, and without records it would be less.
+	if err == nil && a.Login && p.Level != DANE && (a.Strange || r.level == wordDANE) {
+		return forLogin(p, a), nil
+	}
+	return p, err
 }
 
 // lookup finds the table's entry.
@@ -107,9 +114,15 @@ func (f *Finder) findUnlisted(ctx context.Context, s *Settings, a Ask) (Policy, 
 	case demanded:
 		return q, nil
 	case a.Login && p.Level <= Encrypt:
-		return s.apply(ctx, rule{level: wordVerify, match: []string{matchHostname}}, "a login is sent", a)
+		return forLogin(p, a), nil
 	}
 	return p, nil
+}
+
+// forLogin makes a policy the least that a login needs.
+func forLogin(p Policy, a Ask) Policy {
+	p.Level, p.Names, p.Fingerprints, p.TLSA, p.Source = Verify, []string{a.Host}, nil, nil, "a login is sent"
+	return p
 }
 
 // apply makes a policy of a rule.

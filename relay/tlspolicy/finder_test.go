@@ -115,6 +115,7 @@ func TestFind(t *testing.T) {
 	bracketed := func(a *tlspolicy.Ask) { a.Bracketed = true }
 	authentic := func(a *tlspolicy.Ask) { a.Authentic = true }
 	login := func(a *tlspolicy.Ask) { a.Login = true }
+	strange := func(a *tlspolicy.Ask) { a.Strange = true }
 	port := func(n uint16) func(*tlspolicy.Ask) { return func(a *tlspolicy.Ask) { a.Port = n } }
 	for name, tc := range map[string]struct {
 		level string // the default
@@ -126,12 +127,19 @@ func TestFind(t *testing.T) {
 		"default encrypt": {"encrypt", mx("a.example", "mx.a.example"), "Encrypt [] relay.tls_security_level"},
 		"default verify":  {"verify", mx("a.example", "mx.a.example"), "Verify [mx.a.example] relay.tls_security_level"},
 
-		"login":                   {"may", mx("a.example", "MX.a.example.", login), "Verify [mx.a.example] a login is sent"},
-		"login, default none":     {"none", mx("a.example", "mx.a.example", login), "Verify [mx.a.example] a login is sent"},
-		"login, default encrypt":  {"encrypt", mx("a.example", "mx.a.example", login), "Verify [mx.a.example] a login is sent"},
-		"login, table says none":  {"may", mx("clear.example", "clear.example", bracketed, login), "None [] /t:12"},
-		"login, dane without any": {"dane", mx("a.example", "mx.a.example", login), "Verify [mx.a.example] a login is sent"},
-		"login, dane":             {"dane", mx("x.example", "mx.signed.example", login, authentic), "DANE [mx.signed.example x.example] TLSA of mx.signed.example"},
+		"login":                         {"may", mx("a.example", "MX.a.example.", login), "Verify [mx.a.example] a login is sent"},
+		"login, default none":           {"none", mx("a.example", "mx.a.example", login), "Verify [mx.a.example] a login is sent"},
+		"login, default encrypt":        {"encrypt", mx("a.example", "mx.a.example", login), "Verify [mx.a.example] a login is sent"},
+		"login, table says none":        {"may", mx("clear.example", "clear.example", bracketed, login), "None [] /t:12"},
+		"login, dane without any":       {"dane", mx("a.example", "mx.a.example", login), "Verify [mx.a.example] a login is sent"},
+		"login, table: dane, none":      {"may", mx("dane.example", "plain.signed.example", login, authentic), "Verify [plain.signed.example] a login is sent"},
+		"login, table: dane, unusable":  {"may", mx("dane.example", "pkix.signed.example", login, authentic), "Verify [pkix.signed.example] a login is sent"},
+		"login, table of our own route": {"may", mx("a.list.example", "mx.isp.example", login), "None [] /t:7"},
+		"login, a stranger's route":     {"may", mx("a.list.example", "mx.isp.example", login, strange), "Verify [mx.isp.example] a login is sent"},
+		"login, a stranger's names":     {"may", mx("list.example", "mx.isp.example", login, strange), "Verify [mx.isp.example] a login is sent 1.3"},
+		"login, a stranger's wrapper":   {"may", mx("wrapped.example", "mx.isp.example", login, strange), "Verify [mx.isp.example] a login is sent implicit"},
+		"login, a stranger's dane":      {"may", mx("dane.example", "mx.signed.example", login, strange, authentic), "DANE [mx.signed.example dane.example] TLSA of mx.signed.example"},
+		"login, dane":                   {"dane", mx("x.example", "mx.signed.example", login, authentic), "DANE [mx.signed.example x.example] TLSA of mx.signed.example"},
 
 		"host and port":       {"may", mx("smart.example", "smart.example", bracketed, port(587)), "Verify [smart.example .smart.example] /t:2"},
 		"host, another port":  {"may", mx("smart.example", "smart.example", bracketed), "Encrypt [] /t:3"},

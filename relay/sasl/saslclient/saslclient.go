@@ -31,7 +31,8 @@ type Credentials struct {
 
 	// Token gives an OAuth 2.0 access token (XOAUTH2, OAUTHBEARER); nil: there is none.
 	// rejected asks for another than the last one, which the server did not take.
-	Token func(ctx context.Context, rejected bool) (string, error)
+	Token     func(ctx context.Context, rejected bool) (string, error)
+	TokenFrom string // what Token stands for, so that one can be told from another; it is not shown
 
 	Source string // where they stand, for the log: "/etc/mail/authinfo:3"
 }
