@@ -143,14 +143,14 @@ const (
 	unknown reach = iota // it was not asked
 	up
 	crowded // it answers, and wants fewer connections at once (421)
-	down
+	down    // or it did not answer in time
 )
 
 // reachOf is what results tell, and the words of a failure.
 func reachOf(results []deliver.Result) (state reach, reason string) {
 	for i := range results {
 		switch r := &results[i]; {
-		case r.Down:
+		case r.Down || r.Silent:
 			state, reason = down, r.Reply
 		case r.Code == 421 && state != down:
 			state = crowded

@@ -11,10 +11,9 @@ type lanes struct {
 	q  *Queue
 	mu sync.Mutex
 
-	all     map[Route]*lane
-	ready   [classes]line
-	running [classes]int
-	most    [classes]int
+	all    map[Route]*lane
+	ready  [classes]line
+	places [classes]places
 
 	cond          sync.Cond // of idle workers
 	workers, idle int
@@ -27,7 +26,7 @@ func (s *lanes) init(q *Queue) {
 	s.q, s.all = q, map[Route]*lane{}
 	s.cond.L = &s.mu
 	n := q.config.MaxDeliveries
-	s.most = [classes]int{known: n, fresh: (n + 1) / 2, dead: (n + 1) / 2}
+	s.places[known].most, s.places[fresh].most, s.places[dead].most = n, (n+1)/2, (n+1)/2
 }
 
 // get returns the lane of a route; s.mu is held.
@@ -53,17 +52,22 @@ func (s *lanes) list(l *lane) {
 // call has a worker come if there is something to do for one.
 func (s *lanes) call() {
 	for c := range s.ready {
-		if s.ready[c].n == 0 || s.running[c] >= s.most[c] || s.closed {
+		if s.ready[c].n == 0 || s.closed || !s.free(class(c)) {
 			continue
 		}
 		if s.idle > 0 {
 			s.cond.Signal()
-		} else if s.workers < s.most[known]+s.most[fresh]+s.most[dead] {
+		} else if s.workers < s.mostWorkers() {
 			s.workers++
 			s.done.Go(s.work)
 		}
 		return
 	}
+}
+
+// mostWorkers is how many attempts may be under way at once, those that are slow included.
+func (s *lanes) mostWorkers() int {
+	return 2 * (s.places[known].most + s.places[fresh].most + s.places[dead].most)
 }
 
 // work makes one attempt after another. There are never more workers than attempts under
@@ -74,9 +78,9 @@ func (s *lanes) work() {
 		if !ok {
 			return
 		}
-		state, reason := s.q.attempt(t.lane, t.place)
+		state, reason := s.q.attempt(t)
 		s.mu.Lock()
-		s.running[t.class]--
+		s.places[t.class].leave(t)
 		s.mu.Unlock()
 		t.lane.settle(t.e, t.probe, state, reason)
 	}
@@ -88,10 +92,13 @@ type turn struct {
 	lane  *lane
 	class class
 	probe bool
+	begun time.Time
+	slow  bool // under lanes.mu
+	hurry bool // it must not wait for long
 }
 
 // next waits for one.
-func (s *lanes) next() (turn, bool) {
+func (s *lanes) next() (*turn, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for !s.closed {
@@ -103,13 +110,13 @@ func (s *lanes) next() (turn, bool) {
 		s.cond.Wait()
 		s.idle--
 	}
-	return turn{}, false
+	return nil, false
 }
 
 // pick takes the turn of the first lane that is ready.
-func (s *lanes) pick() (turn, bool) {
+func (s *lanes) pick() (*turn, bool) {
 	for c := class(0); c < classes; {
-		if s.running[c] >= s.most[c] || s.ready[c].n == 0 {
+		if s.ready[c].n == 0 || !s.free(c) {
 			c++
 			continue
 		}
@@ -124,17 +131,18 @@ func (s *lanes) pick() (turn, bool) {
 			c = min(c, now)
 			continue
 		}
-		t := turn{place: l.shift(), lane: l, class: c, probe: c != known}
+		p := &s.places[c]
+		t := &turn{place: l.shift(), lane: l, class: c, probe: c != known, begun: time.Now(), hurry: p.crowded()}
 		l.doing = append(l.doing, t.e)
 		l.probing = t.probe
-		s.running[c]++
+		p.taken = append(p.taken, t)
 		if l.ready() {
 			l.listed = true
 			s.ready[c].push(l)
 		}
 		return t, true
 	}
-	return turn{}, false
+	return nil, false
 }
 
 // close ends the workers, and waits for them.
@@ -144,6 +152,11 @@ func (s *lanes) close() {
 	for _, l := range s.all {
 		if l.timer != nil {
 			l.timer.Stop()
+		}
+	}
+	for c := range s.places {
+		if t := s.places[c].timer; t != nil {
+			t.Stop()
 		}
 	}
 	s.cond.Broadcast()
@@ -177,8 +190,8 @@ func (s *lanes) stats(st *Stats) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	st.Destinations = len(s.all)
-	for _, n := range s.running {
-		st.Active += n
+	for c := range s.places {
+		st.Active += len(s.places[c].taken) + s.places[c].slow
 	}
 	for _, l := range s.all {
 		st.Ready += l.waiting()

@@ -53,12 +53,14 @@ func TestReachOf(t *testing.T) {
 	answer := deliver.Result{Relay: "mx", Reply: "250 ok", Code: 250}
 	full := deliver.Result{Relay: "mx", Reply: "421 too many", Code: 421}
 	none := deliver.Result{Relay: "mx", Reply: "no answer", Down: true}
+	hung := deliver.Result{Relay: "mx", Reply: "no answer", Silent: true}
 	for name, test := range map[string]struct {
 		results []deliver.Result
 		want    reach
 	}{
 		"nothing": {nil, unknown}, "not asked": {[]deliver.Result{{Reply: "too large"}}, unknown},
 		"answer": {[]deliver.Result{{}, answer}, up}, "421": {[]deliver.Result{answer, full, answer}, crowded},
+		"hung": {[]deliver.Result{answer, hung}, down},
 		"down": {[]deliver.Result{full, none, answer}, down},
 	} {
 		if got, reason := reachOf(test.results); got != test.want || got == down && reason != "no answer" {
