@@ -8,6 +8,7 @@ import (
 	"iter"
 	"log/slog"
 	"net"
+	"sync"
 	"time"
 
 	"gatepost/internal/control"
@@ -61,7 +62,7 @@ func (o *operator) shutdown(ctx context.Context) error {
 // Messages are all, oldest first, each with its place as of now.
 func (o *operator) Messages() iter.Seq[control.Message] {
 	return func(yield func(control.Message) bool) {
-		all, places, down := o.spool.Messages(), o.queue.Places(), o.queue.Stats().Down
+		all, places, down := o.spool.Messages(), o.queue.Places(), sync.OnceValue(o.down)
 		for _, m := range all {
 			if at, there := places[m]; there && !yield(&queued{m, o, at, down}) {
 				return
@@ -74,8 +75,10 @@ func (o *operator) Messages() iter.Seq[control.Message] {
 func (o *operator) Find(id string) (control.Message, bool) {
 	m, found := o.spool.Find(id)
 	at, there := o.queue.Where(id)
-	return &queued{m, o, at, o.queue.Stats().Down}, found && there
+	return &queued{m, o, at, o.down}, found && there
 }
+
+func (o *operator) down() []queue.Down { return o.queue.Stats().Down }
 
 // FlushAll has all messages tried now.
 func (o *operator) FlushAll() error {
@@ -126,7 +129,7 @@ type queued struct {
 	m    *spool.Message
 	o    *operator
 	at   queue.Place
-	down []queue.Down // destinations
+	down func() []queue.Down // destinations; asked for routes only
 }
 
 func (q *queued) ID() string                       { return q.m.ID() }
@@ -157,9 +160,10 @@ func (q *queued) Read(ctx context.Context, routes bool) (control.Item, error) {
 	if !routes {
 		return item, nil
 	}
+	down := q.down()
 	for i := range item.Recipients {
 		if r := &item.Recipients[i]; r.State == spool.Pending.String() {
-			q.o.route(ctx, item.Sender, r, q.down)
+			q.o.route(ctx, item.Sender, r, down)
 		}
 	}
 	return item, nil

@@ -27,8 +27,11 @@ type lane struct {
 	q     *Queue
 	route Route
 
-	jobs   []place // from head
+	slot   int32   // in lanes.slots
+	jobs   []place // from head; those without an entry were taken out
 	head   int
+	holes  int      // of those
+	base   uint32   // the number of jobs[0]; see spot
 	doing  []*entry // attempts under way, those from before a failure included
 	listed bool     // it is in lanes.ready
 	used   time.Time
@@ -59,7 +62,7 @@ func (l *lane) class() class {
 	return known
 }
 
-func (l *lane) waiting() int { return len(l.jobs) - l.head }
+func (l *lane) waiting() int { return len(l.jobs) - l.head - l.holes }
 
 // ready tells whether an attempt may begin.
 func (l *lane) ready() bool {
@@ -77,11 +80,19 @@ func (l *lane) ready() bool {
 
 // shift takes the first job.
 func (l *lane) shift() place {
+	for l.jobs[l.head].e == nil {
+		l.head++
+		l.holes--
+	}
 	p := l.jobs[l.head]
 	l.jobs[l.head] = place{}
+	if p.e.next != spread {
+		p.e.next = nowhere
+	}
 	if l.head++; l.head > 64 && l.head > len(l.jobs)/2 {
 		n := copy(l.jobs, l.jobs[l.head:])
 		clear(l.jobs[n:])
+		l.base += uint32(l.head)
 		l.jobs, l.head = l.jobs[:n], 0
 		if cap(l.jobs) > 1024 && cap(l.jobs) > 4*n {
 			l.jobs = slices.Clone(l.jobs)
@@ -119,6 +130,7 @@ func (q *Queue) push(r Route, j *job) {
 		j.counted = true
 	}
 	l.jobs = append(l.jobs, p)
+	l.number(len(l.jobs) - 1)
 	s.list(l)
 	s.mu.Unlock()
 }
@@ -251,15 +263,20 @@ func (l *lane) lift(now time.Time) {
 func (l *lane) sift(now time.Time) (gone []place) {
 	kept := l.jobs[:0]
 	for _, p := range l.jobs[l.head:] {
+		if p.e == nil {
+			continue
+		}
 		if p.j != nil && p.j.round.parts > 1 || l.q.mustEnd(p.e, now) {
 			gone = append(gone, p)
+			if p.e.next != spread {
+				p.e.next = nowhere
+			}
 			continue
 		}
 		p.unload(l.q)
 		kept = append(kept, p)
 	}
-	clear(l.jobs[len(kept):])
-	l.jobs, l.head = kept, 0
+	l.keep(kept)
 	return gone
 }
 

@@ -12,6 +12,8 @@ type lanes struct {
 	mu sync.Mutex
 
 	all    map[Route]*lane
+	slots  []*lane // by lane.slot; nil: free
+	spare  []int32 // free slots
 	ready  [classes]line
 	places [classes]places
 
@@ -33,10 +35,21 @@ func (s *lanes) init(q *Queue) {
 func (s *lanes) get(r Route) *lane {
 	l := s.all[r]
 	if l == nil {
-		l = &lane{q: s.q, route: r}
-		s.all[r] = l
+		l = &lane{q: s.q, route: r, slot: s.slot()}
+		s.all[r], s.slots[l.slot] = l, l
 	}
 	return l
+}
+
+// slot is a free one.
+func (s *lanes) slot() int32 {
+	if n := len(s.spare); n > 0 {
+		slot := s.spare[n-1]
+		s.spare = s.spare[:n-1]
+		return slot
+	}
+	s.slots = append(s.slots, nil)
+	return int32(len(s.slots) - 1)
 }
 
 // list has a lane looked at when an attempt may begin; s.mu is held.
@@ -182,6 +195,7 @@ func (s *lanes) forget(now time.Time) {
 				l.timer.Stop()
 			}
 			delete(s.all, r)
+			s.slots[l.slot], s.spare = nil, append(s.spare, l.slot)
 		}
 	}
 }

@@ -188,32 +188,12 @@ func (q *Queue) hurry(e *entry) {
 func (s *lanes) withdraw(e *entry) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, l := range s.all {
-		i := l.index(e)
-		if i < 0 {
-			continue
-		}
-		p := l.jobs[i]
-		if p.j != nil {
-			if p.j.round.parts > 1 {
-				return false
-			}
-			p.j.uncount(s.q)
-		}
-		l.jobs = slices.Delete(l.jobs, i, i+1)
-		return true
+	l, i := s.find(e)
+	if l == nil {
+		return false
 	}
-	return false
-}
-
-// index is an entry's among the lane's jobs, or -1.
-func (l *lane) index(e *entry) int {
-	for i := l.head; i < len(l.jobs); i++ {
-		if l.jobs[i].e == e {
-			return i
-		}
-	}
-	return -1
+	l.takeOut(i)
+	return true
 }
 
 // Flush has messages tried now that wait for their time or for their destination; without
@@ -253,8 +233,8 @@ func (q *Queue) flush(m *spool.Message, now time.Time) bool {
 		q.mu.Unlock()
 		return true
 	}
-	q.mu.Unlock()
-	return e != nil && q.lanes.lift(now, func(l *lane) bool { return l.index(e) >= 0 }) > 0
+	defer q.mu.Unlock()
+	return e != nil && e.at == inRound && q.lanes.liftOf(e, now) > 0
 }
 
 // urge is hurry, and lets no pause of its destination keep the message.
@@ -270,6 +250,19 @@ func (s *lanes) lift(now time.Time, meant func(*lane) bool) (waiting int) {
 	defer s.mu.Unlock()
 	for _, l := range s.all {
 		if l.paused(now) && meant(l) {
+			waiting += l.waiting()
+			l.lift(now)
+		}
+	}
+	return waiting
+}
+
+// liftOf is lift for the lanes that an entry waits in.
+func (s *lanes) liftOf(e *entry, now time.Time) (waiting int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, l := range s.of(e) {
+		if l.paused(now) {
 			waiting += l.waiting()
 			l.lift(now)
 		}

@@ -278,7 +278,7 @@ func (q *Queue) due(now time.Time) (due []*entry, wait time.Duration) {
 		due = append(due, heap.Pop(&q.later).(*entry))
 	}
 	for _, e := range due {
-		e.at = inRound
+		e.at, e.next = inRound, nowhere
 	}
 	wait = longestNap
 	if len(q.later) > 0 {
