@@ -36,8 +36,10 @@ type lane struct {
 	listed bool     // it is in lanes.ready
 	used   time.Time
 
-	window   float64 // attempts that may be under way; 0: it has not answered yet
-	failures int     // in a row; over 0 the destination is down
+	heard    time.Time // an answer
+	stalled  bool      // an attempt is slow, and no other has had an answer since it began
+	window   float64   // attempts that may be under way; 0: it has not answered yet
+	failures int       // in a row; over 0 the destination is down
 	since    time.Time
 	until    time.Time
 	reason   string
@@ -71,7 +73,7 @@ func (l *lane) ready() bool {
 	}
 	switch l.class() {
 	case known:
-		return len(l.doing) < int(l.window)
+		return len(l.doing) < int(l.window) && !l.stalled
 	case fresh:
 		return !l.probing
 	}
@@ -155,16 +157,19 @@ const (
 	unknown reach = iota // it was not asked
 	up
 	crowded // it answers, and wants fewer connections at once (421)
-	down    // or it did not answer in time
+	hung    // it did not answer in time
+	down
 )
 
 // reachOf is what results tell, and the words of a failure.
 func reachOf(results []deliver.Result) (state reach, reason string) {
 	for i := range results {
 		switch r := &results[i]; {
-		case r.Down || r.Silent:
+		case r.Down:
 			state, reason = down, r.Reply
-		case r.Code == 421 && state != down:
+		case r.Silent && state != down:
+			state, reason = hung, r.Reply
+		case r.Code == 421 && state < crowded:
 			state = crowded
 		case r.Relay != "" && state == unknown:
 			state = up
@@ -175,7 +180,7 @@ func reachOf(results []deliver.Result) (state reach, reason string) {
 
 // settle learns from an attempt. While the destination is down, or nothing is known of it,
 // only the probe counts: what began before can tell nothing new.
-func (l *lane) settle(e *entry, probe bool, state reach, reason string) {
+func (l *lane) settle(e *entry, begun time.Time, probe bool, state reach, reason string) {
 	s := &l.q.lanes
 	s.mu.Lock()
 	if i := slices.Index(l.doing, e); i >= 0 {
@@ -186,6 +191,15 @@ func (l *lane) settle(e *entry, probe bool, state reach, reason string) {
 	}
 	now := time.Now()
 	l.used = now
+	if state != unknown || len(l.doing) == 0 {
+		l.stalled = false
+	}
+	if state == hung && (l.class() != known || !l.heard.After(begun)) {
+		state, l.window = down, min(l.window, 1) // nobody else has heard from it in all that time
+	}
+	if state == up || state == crowded {
+		l.heard = now
+	}
 	switch {
 	case l.class() != known && !probe, state == unknown:
 		s.list(l)
@@ -197,7 +211,7 @@ func (l *lane) settle(e *entry, probe bool, state reach, reason string) {
 		l.window = min(l.window+1/l.window, float64(l.q.config.PerDestination))
 		s.list(l)
 		s.mu.Unlock()
-	case state == crowded || l.class() == known && l.window >= 2:
+	case state < down || l.class() == known && l.window >= 2:
 		l.window = max(1, l.window/2)
 		s.list(l)
 		s.mu.Unlock()

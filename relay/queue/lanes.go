@@ -95,7 +95,7 @@ func (s *lanes) work() {
 		s.mu.Lock()
 		s.places[t.class].leave(t)
 		s.mu.Unlock()
-		t.lane.settle(t.e, t.probe, state, reason)
+		t.lane.settle(t.e, t.begun, t.probe, state, reason)
 	}
 }
 

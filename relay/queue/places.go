@@ -7,7 +7,8 @@ import (
 
 // places are those for the attempts of a class. An attempt that takes long leaves its place
 // to others, and has one of as many again for the slow: so servers that have begun to hang
-// do not keep those waiting that answer.
+// do not keep those waiting that answer. And their destination gets no other attempt until
+// there is an answer.
 type places struct {
 	most  int
 	taken []*turn
@@ -22,17 +23,18 @@ func (s *lanes) free(c class) bool {
 	if len(p.taken) < p.most {
 		return true
 	}
-	if p.slow >= p.most {
-		return false
-	}
 	now, after := time.Now(), s.q.config.Slow
 	if now.Before(p.look) {
 		return false
 	}
 	p.look = now.Add(after)
 	p.taken = slices.DeleteFunc(p.taken, func(t *turn) bool {
-		if at := t.begun.Add(after); at.After(now) || p.slow >= p.most {
+		if at := t.begun.Add(after); at.After(now) {
 			p.look = earlier(p.look, at)
+			return false
+		}
+		t.lane.stalled = t.lane.stalled || !t.lane.heard.After(t.begun)
+		if p.slow >= p.most {
 			return false
 		}
 		t.slow = true
