@@ -37,7 +37,6 @@ type lane struct {
 	used   time.Time
 
 	heard    time.Time // an answer
-	stalled  bool      // an attempt is slow, and no other has had an answer since it began
 	window   float64   // attempts that may be under way; 0: it has not answered yet
 	failures int       // in a row; over 0 the destination is down
 	since    time.Time
@@ -73,7 +72,7 @@ func (l *lane) ready() bool {
 	}
 	switch l.class() {
 	case known:
-		return len(l.doing) < int(l.window) && !l.stalled
+		return len(l.doing) < int(l.window) && (len(l.doing) == 0 || !l.q.lanes.pressed() || l.lively())
 	case fresh:
 		return !l.probing
 	}
@@ -191,9 +190,6 @@ func (l *lane) settle(e *entry, begun time.Time, probe bool, state reach, reason
 	}
 	now := time.Now()
 	l.used = now
-	if state != unknown || len(l.doing) == 0 {
-		l.stalled = false
-	}
 	if state == hung && (l.class() != known || !l.heard.After(begun)) {
 		state, l.window = down, min(l.window, 1) // nobody else has heard from it in all that time
 	}

@@ -7,8 +7,8 @@ import (
 
 // places are those for the attempts of a class. An attempt that takes long leaves its place
 // to others, and has one of as many again for the slow: so servers that have begun to hang
-// do not keep those waiting that answer. And their destination gets no other attempt until
-// there is an answer.
+// do not keep those waiting that answer. While there are such attempts a destination that
+// does not answer just now has one at a time.
 type places struct {
 	most  int
 	taken []*turn
@@ -23,18 +23,17 @@ func (s *lanes) free(c class) bool {
 	if len(p.taken) < p.most {
 		return true
 	}
+	if p.slow >= p.most {
+		return false
+	}
 	now, after := time.Now(), s.q.config.Slow
 	if now.Before(p.look) {
 		return false
 	}
 	p.look = now.Add(after)
 	p.taken = slices.DeleteFunc(p.taken, func(t *turn) bool {
-		if at := t.begun.Add(after); at.After(now) {
+		if at := t.begun.Add(after); at.After(now) || p.slow >= p.most {
 			p.look = earlier(p.look, at)
-			return false
-		}
-		t.lane.stalled = t.lane.stalled || !t.lane.heard.After(t.begun)
-		if p.slow >= p.most {
 			return false
 		}
 		t.slow = true
@@ -66,6 +65,12 @@ func (p *places) leave(t *turn) {
 		p.taken = slices.Delete(p.taken, i, i+1)
 	}
 }
+
+// pressed tells that destinations that are known have begun to hang, and took all places.
+func (s *lanes) pressed() bool { return s.places[known].slow > 0 }
+
+// lively tells that the destination has answered just now.
+func (l *lane) lively() bool { return time.Since(l.heard) < l.q.config.Slow/10 }
 
 // crowded tells that so many attempts are slow that others must not wait for long.
 func (p *places) crowded() bool { return p.slow >= (p.most+1)/2 }
