@@ -78,7 +78,14 @@ func (o *operator) Find(id string) (control.Message, bool) {
 	return &queued{m, o, at, o.down}, found && there
 }
 
-func (o *operator) down() []queue.Down { return o.queue.Stats().Down }
+// down are the destinations that are down, by name.
+func (o *operator) down() map[string]queue.Down {
+	all := map[string]queue.Down{}
+	for _, d := range o.queue.Stats().Down {
+		all[d.Destination] = d
+	}
+	return all
+}
 
 // FlushAll has all messages tried now.
 func (o *operator) FlushAll() error {
@@ -129,7 +136,7 @@ type queued struct {
 	m    *spool.Message
 	o    *operator
 	at   queue.Place
-	down func() []queue.Down // destinations; asked for routes only
+	down func() map[string]queue.Down // destinations; asked for routes only
 }
 
 func (q *queued) ID() string                       { return q.m.ID() }
@@ -170,7 +177,7 @@ func (q *queued) Read(ctx context.Context, routes bool) (control.Item, error) {
 }
 
 // route adds to a recipient how its mail would go.
-func (o *operator) route(ctx context.Context, sender string, r *control.Recipient, down []queue.Down) {
+func (o *operator) route(ctx context.Context, sender string, r *control.Recipient, down map[string]queue.Down) {
 	ctx, cancel := context.WithTimeout(ctx, explainWait)
 	defer cancel()
 	way, err := o.explain(ctx, sender, r.Address)
@@ -179,9 +186,7 @@ func (o *operator) route(ctx context.Context, sender string, r *control.Recipien
 		return
 	}
 	r.NextHop, r.Route = way.nextHop, way.source
-	for _, d := range down {
-		if d.Destination == way.nextHop {
-			r.Down = &control.Down{Since: d.Since, Until: d.Until, Reason: d.Reason}
-		}
+	if d, is := down[way.nextHop]; is {
+		r.Down = &control.Down{Since: d.Since, Until: d.Until, Reason: d.Reason}
 	}
 }
