@@ -8,6 +8,7 @@ import (
 	"iter"
 	"log/slog"
 	"net"
+	"sync"
 	"time"
 
 	"gatepost/internal/control"
@@ -61,7 +62,7 @@ func (o *operator) shutdown(ctx context.Context) error {
 // Messages are all, oldest first, each with its place as of now.
 func (o *operator) Messages() iter.Seq[control.Message] {
 	return func(yield func(control.Message) bool) {
-		all, places, down := o.spool.Messages(), o.queue.Places(), o.queue.Stats().Down
+		all, places, down := o.spool.Messages(), o.queue.Places(), sync.OnceValue(o.down)
 		for _, m := range all {
 			if at, there := places[m]; there && !yield(&queued{m, o, at, down}) {
 				return
@@ -74,7 +75,16 @@ func (o *operator) Messages() iter.Seq[control.Message] {
 func (o *operator) Find(id string) (control.Message, bool) {
 	m, found := o.spool.Find(id)
 	at, there := o.queue.Where(id)
-	return &queued{m, o, at, o.queue.Stats().Down}, found && there
+	return &queued{m, o, at, o.down}, found && there
+}
+
+// down are the destinations that are down, by name.
+func (o *operator) down() map[string]queue.Down {
+	all := map[string]queue.Down{}
+	for _, d := range o.queue.Stats().Down {
+		all[d.Destination] = d
+	}
+	return all
 }
 
 // FlushAll has all messages tried now.
@@ -126,7 +136,7 @@ type queued struct {
 	m    *spool.Message
 	o    *operator
 	at   queue.Place
-	down []queue.Down // destinations
+	down func() map[string]queue.Down // destinations; asked for routes only
 }
 
 func (q *queued) ID() string                       { return q.m.ID() }
@@ -157,16 +167,17 @@ func (q *queued) Read(ctx context.Context, routes bool) (control.Item, error) {
 	if !routes {
 		return item, nil
 	}
+	down := q.down()
 	for i := range item.Recipients {
 		if r := &item.Recipients[i]; r.State == spool.Pending.String() {
-			q.o.route(ctx, item.Sender, r, q.down)
+			q.o.route(ctx, item.Sender, r, down)
 		}
 	}
 	return item, nil
 }
 
 // route adds to a recipient how its mail would go.
-func (o *operator) route(ctx context.Context, sender string, r *control.Recipient, down []queue.Down) {
+func (o *operator) route(ctx context.Context, sender string, r *control.Recipient, down map[string]queue.Down) {
 	ctx, cancel := context.WithTimeout(ctx, explainWait)
 	defer cancel()
 	way, err := o.explain(ctx, sender, r.Address)
@@ -175,9 +186,7 @@ func (o *operator) route(ctx context.Context, sender string, r *control.Recipien
 		return
 	}
 	r.NextHop, r.Route = way.nextHop, way.source
-	for _, d := range down {
-		if d.Destination == way.nextHop {
-			r.Down = &control.Down{Since: d.Since, Until: d.Until, Reason: d.Reason}
-		}
+	if d, is := down[way.nextHop]; is {
+		r.Down = &control.Down{Since: d.Since, Until: d.Until, Reason: d.Reason}
 	}
 }

@@ -135,7 +135,7 @@ func (c *conn) lost(at stage, err error) *problem {
 	case errors.Is(err, errProtocol):
 		p.status, p.text = statusProtocol, cut("instead of "+at.name+": "+err.Error())
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		p.dead = false
+		p.dead, p.silent = false, true
 		p.text = "timeout while waiting for " + at.name
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		p.text = "connection closed while waiting for " + at.name

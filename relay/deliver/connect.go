@@ -41,12 +41,13 @@ func (s *SMTP) open(ctx context.Context, peer *Peer, d *demand, clear bool) (*co
 	} else {
 		where = netip.AddrPortFrom(peer.Addr, peer.Port).String()
 	}
-	dialer := net.Dialer{Timeout: s.config.Timeouts.Connect}
+	timeouts := s.timeouts(ctx)
+	dialer := net.Dialer{Timeout: timeouts.Connect}
 	nc, err := dialer.DialContext(ctx, network, where)
 	if err != nil {
 		return nil, &problem{status: statusNoAnswer, text: "cannot connect: " + cause(err), deaf: true}
 	}
-	c := newConn(nc, peer.String(), &s.config.Timeouts)
+	c := newConn(nc, peer.String(), timeouts)
 	c.place, c.demand = peer.place(), *d
 	c.limit = time.Now().Add(s.config.Timeouts.Ready)
 	release := c.guard(ctx)

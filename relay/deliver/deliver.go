@@ -25,7 +25,7 @@ type Transport interface {
 	// Deliver tries once to hand m to those of its recipients whose indexes are given,
 	// and returns the result for each, in their order. The destination is the next hop, in
 	// the transport's own form; "" for one that has only one. It returns soon after ctx is
-	// done; what was under way then is deferred. A Message that is a Recorder is told of
+	// done; what was under way then is deferred. With a ctx of Hurry it does not wait for long. A Message that is a Recorder is told of
 	// what has been settled on the way.
 	Deliver(ctx context.Context, destination string, m Message, recipients []int) []Result
 
@@ -91,6 +91,9 @@ type Result struct {
 	// Down says that nothing could be handed to this destination, whatever the message:
 	// no connection, or no greeting. Others for it need not be tried just now.
 	Down bool
+
+	// Silent says that the peer was connected and did not answer in time.
+	Silent bool
 }
 
 // MaxReply is how many bytes of a peer's reply are kept.
@@ -125,6 +128,7 @@ type problem struct {
 	code    int // of the reply that says so
 	text    string
 	down    bool // the destination, not the message
+	silent  bool // there was no answer in time
 	ours    bool // no other server would help
 	dead    bool // the connection was closed
 	stale   bool // and was a kept one that had closed before the transaction: a fresh one may be tried
@@ -133,7 +137,7 @@ type problem struct {
 }
 
 func (p *problem) result(v via) Result {
-	return Result{Outcome: p.outcome, Status: p.status, Code: p.code, Reply: p.text, Relay: v.relay, Secured: v.secured, Down: p.down}
+	return Result{Outcome: p.outcome, Status: p.status, Code: p.code, Reply: p.text, Relay: v.relay, Secured: v.secured, Down: p.down, Silent: p.silent}
 }
 
 // fill makes the problem that of all who have no result yet.

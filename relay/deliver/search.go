@@ -80,7 +80,7 @@ func (f *search) next() *target {
 // inTime tells whether there is time to try another server. The first one is always
 // tried.
 func (f *search) inTime() bool {
-	return f.problem == nil && f.hopeless == nil || time.Since(f.begun) < f.s.config.Timeouts.Search
+	return f.problem == nil && f.hopeless == nil || time.Since(f.begun) < f.s.timeouts(f.ctx).Search
 }
 
 // expand finds the hosts of a hop.

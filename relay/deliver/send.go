@@ -132,7 +132,7 @@ func (s *SMTP) visit(ctx context.Context, f *search, host *target, t *transactio
 		s.pool.drop(c.place) // it is not alone
 	}
 	for _, addr := range host.addrs {
-		if f.left--; f.left < 0 || ctx.Err() != nil {
+		if f.left--; f.left < 0 || ctx.Err() != nil || !f.inTime() {
 			break
 		}
 		peer := host.peer(addr)
@@ -148,6 +148,7 @@ func (s *SMTP) visit(ctx context.Context, f *search, host *target, t *transactio
 
 // run makes a transaction on a connection, which it keeps if it is of further use.
 func (s *SMTP) run(ctx context.Context, c *conn, t *transaction) outcome {
+	c.timeouts = s.timeouts(ctx)
 	p := c.run(ctx, t, s.config.LMTP)
 	o := outcome{via: c.via, problem: p, usable: !c.broken}
 	s.pool.put(c)

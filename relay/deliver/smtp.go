@@ -103,6 +103,7 @@ type Config struct {
 type SMTP struct {
 	config Config
 	port   uint16
+	hasty  Timeouts // with Hurry
 	pool   pool
 	dead   pauses[deadKey]  // addresses that did not answer
 	denied pauses[loginKey] // logins that were refused
@@ -145,6 +146,7 @@ func NewSMTP(config Config) (*SMTP, error) {
 	if config.LMTP {
 		s.port = 24
 	}
+	s.hasty = config.Timeouts.hasty()
 	s.dead.cache, _ = lru.New[deadKey, pause](maxDead)
 	s.denied.cache, _ = lru.New[loginKey, pause](maxDenied)
 	s.turns = newTurns(maxDenied)

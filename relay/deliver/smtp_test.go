@@ -111,8 +111,9 @@ func TestHangs(t *testing.T) {
 			t.Parallel()
 			s := serve(t, append(c.server[:len(c.server):len(c.server)], "hang"))
 			begun := time.Now()
-			got := s.send(s.transport(func(config *Config) { c.set(&config.Timeouts) }), message("bob@example.net"))
-			if got != "Deferred 4.4.2 timeout while waiting for "+c.want || time.Since(begun) > 4*time.Second {
+			m := message("bob@example.net")
+			results := s.transport(func(config *Config) { c.set(&config.Timeouts) }).Deliver(context.Background(), s.addr, m, all(m))
+			if got := show(results); !results[0].Silent || got != "Deferred 4.4.2 timeout while waiting for "+c.want || time.Since(begun) > 4*time.Second {
 				t.Errorf("after %v: %s", time.Since(begun), got)
 			}
 		})

@@ -27,14 +27,18 @@ type lane struct {
 	q     *Queue
 	route Route
 
-	jobs   []place // from head
+	slot   int32   // in lanes.slots
+	jobs   []place // from head; those without an entry were taken out
 	head   int
+	holes  int      // of those
+	base   uint32   // the number of jobs[0]; see spot
 	doing  []*entry // attempts under way, those from before a failure included
 	listed bool     // it is in lanes.ready
 	used   time.Time
 
-	window   float64 // attempts that may be under way; 0: it has not answered yet
-	failures int     // in a row; over 0 the destination is down
+	heard    time.Time // an answer
+	window   float64   // attempts that may be under way; 0: it has not answered yet
+	failures int       // in a row; over 0 the destination is down
 	since    time.Time
 	until    time.Time
 	planned  time.Time // when the ways of those that wait were looked up last
@@ -60,7 +64,7 @@ func (l *lane) class() class {
 	return known
 }
 
-func (l *lane) waiting() int { return len(l.jobs) - l.head }
+func (l *lane) waiting() int { return len(l.jobs) - l.head - l.holes }
 
 // ready tells whether an attempt may begin.
 func (l *lane) ready() bool {
@@ -69,7 +73,7 @@ func (l *lane) ready() bool {
 	}
 	switch l.class() {
 	case known:
-		return len(l.doing) < int(l.window)
+		return len(l.doing) < int(l.window) && (len(l.doing) == 0 || !l.q.lanes.pressed() || l.lively())
 	case fresh:
 		return !l.probing
 	}
@@ -78,11 +82,19 @@ func (l *lane) ready() bool {
 
 // shift takes the first job.
 func (l *lane) shift() place {
+	for l.jobs[l.head].e == nil {
+		l.head++
+		l.holes--
+	}
 	p := l.jobs[l.head]
 	l.jobs[l.head] = place{}
+	if p.e.next != spread {
+		p.e.next = nowhere
+	}
 	if l.head++; l.head > 64 && l.head > len(l.jobs)/2 {
 		n := copy(l.jobs, l.jobs[l.head:])
 		clear(l.jobs[n:])
+		l.base += uint32(l.head)
 		l.jobs, l.head = l.jobs[:n], 0
 		if cap(l.jobs) > 1024 && cap(l.jobs) > 4*n {
 			l.jobs = slices.Clone(l.jobs)
@@ -120,6 +132,7 @@ func (q *Queue) push(r Route, j *job) {
 		j.counted = true
 	}
 	l.jobs = append(l.jobs, p)
+	l.number(len(l.jobs) - 1)
 	s.list(l)
 	s.mu.Unlock()
 }
@@ -144,6 +157,7 @@ const (
 	unknown reach = iota // it was not asked
 	up
 	crowded // it answers, and wants fewer connections at once (421)
+	hung    // it did not answer in time
 	down
 )
 
@@ -153,7 +167,9 @@ func reachOf(results []deliver.Result) (state reach, reason string) {
 		switch r := &results[i]; {
 		case r.Down:
 			state, reason = down, r.Reply
-		case r.Code == 421 && state != down:
+		case r.Silent && state != down:
+			state, reason = hung, r.Reply
+		case r.Code == 421 && state < crowded:
 			state = crowded
 		case r.Relay != "" && state == unknown:
 			state = up
@@ -164,7 +180,7 @@ func reachOf(results []deliver.Result) (state reach, reason string) {
 
 // settle learns from an attempt. While the destination is down, or nothing is known of it,
 // only the probe counts: what began before can tell nothing new.
-func (l *lane) settle(e *entry, probe bool, state reach, reason string) {
+func (l *lane) settle(e *entry, begun time.Time, probe bool, state reach, reason string) {
 	s := &l.q.lanes
 	s.mu.Lock()
 	if i := slices.Index(l.doing, e); i >= 0 {
@@ -175,6 +191,12 @@ func (l *lane) settle(e *entry, probe bool, state reach, reason string) {
 	}
 	now := time.Now()
 	l.used = now
+	if state == hung && (l.class() != known || !l.heard.After(begun)) {
+		state, l.window = down, min(l.window, 1) // nobody else has heard from it in all that time
+	}
+	if state == up || state == crowded {
+		l.heard = now
+	}
 	switch {
 	case l.class() != known && !probe, state == unknown:
 		s.list(l)
@@ -186,7 +208,7 @@ func (l *lane) settle(e *entry, probe bool, state reach, reason string) {
 		l.window = min(l.window+1/l.window, float64(l.q.config.PerDestination))
 		s.list(l)
 		s.mu.Unlock()
-	case state == crowded || l.class() == known && l.window >= 2:
+	case state < down || l.class() == known && l.window >= 2:
 		l.window = max(1, l.window/2)
 		s.list(l)
 		s.mu.Unlock()
@@ -222,7 +244,7 @@ func (l *lane) pause(reason string, now time.Time) {
 	var out []*entry
 	if since := now.Sub(l.planned); failures > 1 && since >= l.q.config.Schedule(failures) {
 		// There may be another way for them by now.
-		l.planned, out = now, l.takeOut(func(*entry) bool { return true })
+		l.planned, out = now, l.empty()
 	}
 	l.q.lanes.mu.Unlock()
 	l.q.config.Log.Warn("destination is down", "destination", name, "reason", reason, "failures", failures, "pause", pause.Round(time.Millisecond), "waiting", waiting)
@@ -258,15 +280,20 @@ func (l *lane) lift(now time.Time) {
 func (l *lane) sift(now time.Time) (gone []place) {
 	kept := l.jobs[:0]
 	for _, p := range l.jobs[l.head:] {
+		if p.e == nil {
+			continue
+		}
 		if p.j != nil && p.j.round.parts > 1 || l.q.mustEnd(p.e, now) {
 			gone = append(gone, p)
+			if p.e.next != spread {
+				p.e.next = nowhere
+			}
 			continue
 		}
 		p.unload(l.q)
 		kept = append(kept, p)
 	}
-	clear(l.jobs[len(kept):])
-	l.jobs, l.head = kept, 0
+	l.keep(kept)
 	return gone
 }
 

@@ -11,10 +11,11 @@ type lanes struct {
 	q  *Queue
 	mu sync.Mutex
 
-	all     map[Route]*lane
-	ready   [classes]line
-	running [classes]int
-	most    [classes]int
+	all    map[Route]*lane
+	slots  []*lane // by lane.slot; nil: free
+	spare  []int32 // free slots
+	ready  [classes]line
+	places [classes]places
 
 	cond          sync.Cond // of idle workers
 	workers, idle int
@@ -27,17 +28,28 @@ func (s *lanes) init(q *Queue) {
 	s.q, s.all = q, map[Route]*lane{}
 	s.cond.L = &s.mu
 	n := q.config.MaxDeliveries
-	s.most = [classes]int{known: n, fresh: (n + 1) / 2, dead: (n + 1) / 2}
+	s.places[known].most, s.places[fresh].most, s.places[dead].most = n, (n+1)/2, (n+1)/2
 }
 
 // get returns the lane of a route; s.mu is held.
 func (s *lanes) get(r Route) *lane {
 	l := s.all[r]
 	if l == nil {
-		l = &lane{q: s.q, route: r}
-		s.all[r] = l
+		l = &lane{q: s.q, route: r, slot: s.slot()}
+		s.all[r], s.slots[l.slot] = l, l
 	}
 	return l
+}
+
+// slot is a free one.
+func (s *lanes) slot() int32 {
+	if n := len(s.spare); n > 0 {
+		slot := s.spare[n-1]
+		s.spare = s.spare[:n-1]
+		return slot
+	}
+	s.slots = append(s.slots, nil)
+	return int32(len(s.slots) - 1)
 }
 
 // list has a lane looked at when an attempt may begin; s.mu is held.
@@ -53,17 +65,22 @@ func (s *lanes) list(l *lane) {
 // call has a worker come if there is something to do for one.
 func (s *lanes) call() {
 	for c := range s.ready {
-		if s.ready[c].n == 0 || s.running[c] >= s.most[c] || s.closed {
+		if s.ready[c].n == 0 || s.closed || !s.free(class(c)) {
 			continue
 		}
 		if s.idle > 0 {
 			s.cond.Signal()
-		} else if s.workers < s.most[known]+s.most[fresh]+s.most[dead] {
+		} else if s.workers < s.mostWorkers() {
 			s.workers++
 			s.done.Go(s.work)
 		}
 		return
 	}
+}
+
+// mostWorkers is how many attempts may be under way at once, those that are slow included.
+func (s *lanes) mostWorkers() int {
+	return 2 * (s.places[known].most + s.places[fresh].most + s.places[dead].most)
 }
 
 // work makes one attempt after another. There are never more workers than attempts under
@@ -74,11 +91,11 @@ func (s *lanes) work() {
 		if !ok {
 			return
 		}
-		state, reason := s.q.attempt(t.lane, t.place)
+		state, reason := s.q.attempt(t)
 		s.mu.Lock()
-		s.running[t.class]--
+		s.places[t.class].leave(t)
 		s.mu.Unlock()
-		t.lane.settle(t.e, t.probe, state, reason)
+		t.lane.settle(t.e, t.begun, t.probe, state, reason)
 	}
 }
 
@@ -88,10 +105,13 @@ type turn struct {
 	lane  *lane
 	class class
 	probe bool
+	begun time.Time
+	slow  bool // under lanes.mu
+	hurry bool // it must not wait for long
 }
 
 // next waits for one.
-func (s *lanes) next() (turn, bool) {
+func (s *lanes) next() (*turn, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for !s.closed {
@@ -103,13 +123,13 @@ func (s *lanes) next() (turn, bool) {
 		s.cond.Wait()
 		s.idle--
 	}
-	return turn{}, false
+	return nil, false
 }
 
 // pick takes the turn of the first lane that is ready.
-func (s *lanes) pick() (turn, bool) {
+func (s *lanes) pick() (*turn, bool) {
 	for c := class(0); c < classes; {
-		if s.running[c] >= s.most[c] || s.ready[c].n == 0 {
+		if s.ready[c].n == 0 || !s.free(c) {
 			c++
 			continue
 		}
@@ -124,17 +144,18 @@ func (s *lanes) pick() (turn, bool) {
 			c = min(c, now)
 			continue
 		}
-		t := turn{place: l.shift(), lane: l, class: c, probe: c != known}
+		p := &s.places[c]
+		t := &turn{place: l.shift(), lane: l, class: c, probe: c != known, begun: time.Now(), hurry: p.crowded()}
 		l.doing = append(l.doing, t.e)
 		l.probing = t.probe
-		s.running[c]++
+		p.taken = append(p.taken, t)
 		if l.ready() {
 			l.listed = true
 			s.ready[c].push(l)
 		}
 		return t, true
 	}
-	return turn{}, false
+	return nil, false
 }
 
 // close ends the workers, and waits for them.
@@ -144,6 +165,11 @@ func (s *lanes) close() {
 	for _, l := range s.all {
 		if l.timer != nil {
 			l.timer.Stop()
+		}
+	}
+	for c := range s.places {
+		if t := s.places[c].timer; t != nil {
+			t.Stop()
 		}
 	}
 	s.cond.Broadcast()
@@ -169,6 +195,7 @@ func (s *lanes) forget(now time.Time) {
 				l.timer.Stop()
 			}
 			delete(s.all, r)
+			s.slots[l.slot], s.spare = nil, append(s.spare, l.slot)
 		}
 	}
 }
@@ -177,8 +204,8 @@ func (s *lanes) stats(st *Stats) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	st.Destinations = len(s.all)
-	for _, n := range s.running {
-		st.Active += n
+	for c := range s.places {
+		st.Active += len(s.places[c].taken) + s.places[c].slow
 	}
 	for _, l := range s.all {
 		st.Ready += l.waiting()

@@ -195,32 +195,12 @@ func (q *Queue) hurry(e *entry) {
 func (s *lanes) withdraw(e *entry) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, l := range s.all {
-		i := l.index(e)
-		if i < 0 {
-			continue
-		}
-		p := l.jobs[i]
-		if p.j != nil {
-			if p.j.round.parts > 1 {
-				return false
-			}
-			p.j.uncount(s.q)
-		}
-		l.jobs = slices.Delete(l.jobs, i, i+1)
-		return true
+	l, i := s.find(e)
+	if l == nil {
+		return false
 	}
-	return false
-}
-
-// index is an entry's among the lane's jobs, or -1.
-func (l *lane) index(e *entry) int {
-	for i := l.head; i < len(l.jobs); i++ {
-		if l.jobs[i].e == e {
-			return i
-		}
-	}
-	return -1
+	l.takeOut(i)
+	return true
 }
 
 // Flush has messages tried now that wait for their time or for their destination; without
@@ -232,7 +212,7 @@ func (q *Queue) Flush(ids ...string) int {
 	defer q.ops.Unlock()
 	now := time.Now()
 	if len(ids) == 0 {
-		lifted := q.lift(now, func(*lane) bool { return true }, func(*entry) bool { return true })
+		lifted := q.lift(now, func(*lane) bool { return true })
 		q.mu.Lock()
 		defer q.mu.Unlock()
 		n := len(q.later)
@@ -260,8 +240,15 @@ func (q *Queue) flush(m *spool.Message, now time.Time) bool {
 		q.mu.Unlock()
 		return true
 	}
-	q.mu.Unlock()
-	return e != nil && q.lift(now, func(l *lane) bool { return l.index(e) >= 0 }, func(f *entry) bool { return f == e }) > 0
+	defer q.mu.Unlock()
+	if e == nil || e.at != inRound {
+		return false
+	}
+	waiting, out := q.lanes.liftOf(e, now)
+	if out && !e.has(gone) {
+		q.hurry(e)
+	}
+	return waiting
 }
 
 // urge is hurry, and lets no pause of its destination keep the message.
@@ -270,10 +257,10 @@ func (q *Queue) urge(e *entry) {
 	q.hurry(e)
 }
 
-// lift ends the pauses of the lanes that are meant, and has the ways of those messages in
-// them looked up again that are meant too: the operator may have changed something. It
-// returns how many messages wait in these lanes.
-func (q *Queue) lift(now time.Time, lanes func(*lane) bool, messages func(*entry) bool) (waiting int) {
+// lift ends the pauses of the lanes that are meant, and has the ways of the messages in
+// them looked up again: the operator may have changed something. It returns how many
+// messages wait in these lanes.
+func (q *Queue) lift(now time.Time, lanes func(*lane) bool) (waiting int) {
 	s := &q.lanes
 	var out []*entry
 	s.mu.Lock()
@@ -281,7 +268,7 @@ func (q *Queue) lift(now time.Time, lanes func(*lane) bool, messages func(*entry
 		if l.failures > 0 && lanes(l) {
 			waiting += l.waiting()
 			l.lift(now)
-			out = append(out, l.takeOut(messages)...)
+			out = append(out, l.empty()...)
 		}
 	}
 	s.mu.Unlock()
@@ -300,22 +287,22 @@ func (q *Queue) redispatch(all []*entry) {
 	}
 }
 
-// takeOut takes those messages out of a lane that are meant, and wait for nothing else.
-func (l *lane) takeOut(meant func(*entry) bool) (out []*entry) {
-	kept := l.jobs[:0]
-	for _, p := range l.jobs[l.head:] {
-		if p.j != nil && p.j.round.parts > 1 || !meant(p.e) {
-			kept = append(kept, p)
-			continue
+// liftOf is lift for the lanes that an entry waits in; it tells whether there are any, and
+// whether the entry was taken out of its lane. Queue.mu is held.
+func (s *lanes) liftOf(e *entry, now time.Time) (waiting, out bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, l := range s.of(e) {
+		if l.failures > 0 {
+			waiting = true
+			l.lift(now)
 		}
-		if p.j != nil {
-			p.j.uncount(l.q)
-		}
-		out = append(out, p.e)
 	}
-	clear(l.jobs[len(kept):])
-	l.jobs, l.head = kept, 0
-	return out
+	if l, i := s.find(e); waiting && l != nil {
+		l.takeOut(i)
+		out = true
+	}
+	return waiting, out
 }
 
 // FlushDestination is Flush for what goes to a destination, as Down and Place name it, or
@@ -347,7 +334,7 @@ func (q *Queue) FlushDestination(name string) int {
 	}
 	return n + q.lift(now, func(l *lane) bool {
 		return lanesOf[l.route] || strings.EqualFold(l.String(), name) || slices.ContainsFunc(l.jobs[l.head:], func(p place) bool { return meant[p.e] })
-	}, func(*entry) bool { return true })
+	})
 }
 
 // delayed are the messages that wait for destinations which are down.
@@ -359,7 +346,9 @@ func (s *lanes) delayed() (all []*entry) {
 			continue
 		}
 		for _, p := range l.jobs[l.head:] {
-			all = append(all, p.e)
+			if p.e != nil {
+				all = append(all, p.e)
+			}
 		}
 	}
 	return all

@@ -23,6 +23,7 @@ const (
 	DefaultLifetime       = 5 * 24 * time.Hour // sendmail's Timeout.queuereturn
 	DefaultWarn           = 4 * time.Hour      // sendmail's Timeout.queuewarn
 	DefaultDrain          = 30 * time.Second
+	DefaultSlow           = 10 * time.Second
 
 	batch      = 1000        // messages that are looked at before the time is
 	loaded     = 2000        // messages that wait for a free place with what is known of them in memory
@@ -62,7 +63,8 @@ type Config struct {
 	// MaxDeliveries is how many deliveries are under way at once to destinations that are
 	// known to answer; default 200. Besides them half as many attempts may find out
 	// whether new destinations answer, and half as many whether those do again that were
-	// down: one attempt for each destination.
+	// down: one attempt for each destination. Each of the three is doubled by attempts that
+	// are slow.
 	MaxDeliveries int
 
 	// PerDestination is how many deliveries go to one destination at once, at most; default
@@ -85,6 +87,10 @@ type Config struct {
 	// it is late, once; 0: never.
 	Lifetime, Warn time.Duration
 
+	// Slow is after how long an attempt leaves its place to others, as long as there are no
+	// more such attempts than places; default 10 s.
+	Slow time.Duration
+
 	// Drain is how long Run waits at its end for deliveries under way; default 30 s.
 	Drain time.Duration
 }
@@ -103,6 +109,7 @@ func (c *Config) fill() {
 	orElse(&c.PerDestination, DefaultPerDestination)
 	orElse(&c.Lifetime, DefaultLifetime)
 	orElse(&c.Drain, DefaultDrain)
+	orElse(&c.Slow, DefaultSlow)
 	orElse(&c.RouteWait, 2*time.Second)
 }
 
@@ -130,6 +137,7 @@ type Queue struct {
 	clock   clock
 
 	deliver context.Context // of all deliveries
+	hurried context.Context // of those that must not wait for long
 	giveUp  context.CancelFunc
 
 	waiting                     atomic.Int64 // messages in lanes with what is known of them in memory
@@ -170,6 +178,7 @@ func New(config Config) *Queue {
 	q := &Queue{config: config, wake: make(chan struct{}, 1), owed: map[*entry]*note{}}
 	q.lanes.init(q)
 	q.deliver, q.giveUp = context.WithCancel(context.Background())
+	q.hurried = deliver.Hurry(q.deliver)
 	now := time.Now()
 	all := config.Spool.Messages()
 	q.entries = make(map[*spool.Message]*entry, len(all))
@@ -271,7 +280,7 @@ func (q *Queue) due(now time.Time) (due []*entry, wait time.Duration) {
 		due = append(due, heap.Pop(&q.later).(*entry))
 	}
 	for _, e := range due {
-		e.at = inRound
+		e.at, e.next = inRound, nowhere
 	}
 	wait = longestNap
 	if len(q.later) > 0 {

@@ -83,8 +83,8 @@ func (r *round) tally(to *spool.Recipient) {
 
 // attempt makes one attempt, writes down what it came to, and says what it tells of the
 // destination.
-func (q *Queue) attempt(l *lane, p place) (state reach, reason string) {
-	begun := time.Now()
+func (q *Queue) attempt(t *turn) (state reach, reason string) {
+	begun, p := t.begun, t.place
 	j := p.j
 	if j == nil {
 		if j = q.whole(p.e); j == nil {
@@ -103,7 +103,7 @@ func (q *Queue) attempt(l *lane, p place) (state reach, reason string) {
 		q.putOff(j, begun.Add(q.config.Schedule(j.round.number)))
 		return unknown, ""
 	}
-	results := q.deliverTo(l.route, &work{p.e.m, env, q, j}, j.to)
+	results := q.deliverTo(t, &work{p.e.m, env, q, j}, j.to)
 	state, reason = reachOf(results)
 	q.ended(j, env, results, time.Since(begun))
 	if slices.ContainsFunc(results, func(r deliver.Result) bool { return r.Outcome == deliver.Delivered }) {

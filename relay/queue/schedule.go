@@ -32,7 +32,7 @@ func jitter(d time.Duration) time.Duration { return d + rand.N(d/10+1) }
 // There may be very many.
 type entry struct {
 	m     *spool.Message
-	next  int64         // when it is due, Unix nanoseconds; under Queue.mu, like at
+	next  int64         // when it is due, Unix nanoseconds; under Queue.mu, like at. In a round: its spot
 	at    int32         // its place in Queue.later, or one of those below
 	flags atomic.Uint32 // of the ones below
 }

@@ -40,10 +40,10 @@ func (q *Queue) Where(id string) (Place, bool) {
 	q.mu.Lock()
 	e := q.entries[m]
 	p, at := q.place(m, e)
-	q.mu.Unlock()
 	if at == inRound {
 		p = q.lanes.where(e)
 	}
+	q.mu.Unlock()
 	p.explain(m)
 	return p, true
 }
@@ -104,20 +104,22 @@ func (p *Place) explain(m *spool.Message) {
 	}
 }
 
-// where says where an entry is that is in a round.
+// where says where an entry is that is in a round; Queue.mu is held.
 func (s *lanes) where(e *entry) Place {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	found := Place{}
+	if l, _ := s.find(e); l != nil {
+		return l.waits(time.Now())
+	}
 	for _, l := range s.all {
 		if slices.Contains(l.doing, e) {
 			return l.active()
 		}
-		if l.index(e) >= 0 {
-			found = l.waits(time.Now())
-		}
 	}
-	return found
+	if all := s.of(e); len(all) > 0 {
+		return all[0].waits(time.Now())
+	}
+	return Place{}
 }
 
 // each gives the place of every entry that is in a lane: those under way last.
@@ -128,7 +130,9 @@ func (s *lanes) each(f func(*entry, Place)) {
 	for _, l := range s.all {
 		p := l.waits(now)
 		for _, j := range l.jobs[l.head:] {
-			f(j.e, p)
+			if j.e != nil {
+				f(j.e, p)
+			}
 		}
 	}
 	for _, l := range s.all {

@@ -19,6 +19,7 @@ func TestWindow(t *testing.T) {
 	q.lanes.closed = true // nobody works
 	l := q.lanes.get(Route{Destination: "mx"})
 	defer func() { l.timer.Stop() }()
+	begun := time.Now()
 	for i, step := range []struct {
 		state reach
 		times int
@@ -39,9 +40,11 @@ func TestWindow(t *testing.T) {
 		{down, 3, 0, dead},
 		{down, 1, 0, dead},
 		{crowded, 1, 5, known},
+		{hung, 1, 2.5, known}, // others have been answered
+		{hung, 9, 1, known},
 	} {
 		for range step.times {
-			l.settle(nil, l.class() != known, step.state, "words")
+			l.settle(nil, begun, l.class() != known, step.state, "words")
 		}
 		if got := l.window; l.class() != step.class || got > step.want+0.3 || got < step.want-0.5 {
 			t.Errorf("step %d: window %.2f, class %d", i, got, l.class())
@@ -49,19 +52,34 @@ func TestWindow(t *testing.T) {
 	}
 }
 
+// TestHung: a destination of which nobody has heard while an attempt timed out is down.
+func TestHung(t *testing.T) {
+	q := New(Config{Spool: openSpool(t, t.TempDir()), Pause: hour, Log: quiet()})
+	q.lanes.closed = true // nobody works
+	l := q.lanes.get(Route{Destination: "mx"})
+	l.settle(nil, time.Now(), true, up, "")
+	l.settle(nil, time.Now(), false, hung, "timeout")
+	if l.class() != dead || l.reason != "timeout" {
+		t.Errorf("class %d, window %v", l.class(), l.window)
+	}
+	l.timer.Stop()
+}
+
 func TestReachOf(t *testing.T) {
 	answer := deliver.Result{Relay: "mx", Reply: "250 ok", Code: 250}
 	full := deliver.Result{Relay: "mx", Reply: "421 too many", Code: 421}
 	none := deliver.Result{Relay: "mx", Reply: "no answer", Down: true}
+	silent := deliver.Result{Relay: "mx", Reply: "no answer", Silent: true}
 	for name, test := range map[string]struct {
 		results []deliver.Result
 		want    reach
 	}{
 		"nothing": {nil, unknown}, "not asked": {[]deliver.Result{{Reply: "too large"}}, unknown},
 		"answer": {[]deliver.Result{{}, answer}, up}, "421": {[]deliver.Result{answer, full, answer}, crowded},
+		"hung": {[]deliver.Result{answer, silent, full}, hung},
 		"down": {[]deliver.Result{full, none, answer}, down},
 	} {
-		if got, reason := reachOf(test.results); got != test.want || got == down && reason != "no answer" {
+		if got, reason := reachOf(test.results); got != test.want || got >= hung && reason != "no answer" {
 			t.Errorf("%s: %d, %q", name, got, reason)
 		}
 	}

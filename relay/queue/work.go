@@ -67,7 +67,7 @@ func (b *watched) Read(p []byte) (int, error) {
 }
 
 // deliverTo is the transport's Deliver, whose panic costs one attempt.
-func (q *Queue) deliverTo(r Route, w *work, to []int) (results []deliver.Result) {
+func (q *Queue) deliverTo(t *turn, w *work, to []int) (results []deliver.Result) {
 	defer func() {
 		if p := recover(); p != nil {
 			q.config.Log.Error("panic while delivering", "queue", w.ID(), "panic", p, "stack", string(debug.Stack()))
@@ -77,5 +77,9 @@ func (q *Queue) deliverTo(r Route, w *work, to []int) (results []deliver.Result)
 			}
 		}
 	}()
-	return r.Transport.Deliver(q.deliver, r.Destination, w, to)
+	r, ctx := &t.lane.route, q.deliver
+	if t.hurry {
+		ctx = q.hurried
+	}
+	return r.Transport.Deliver(ctx, r.Destination, w, to)
 }

@@ -322,6 +322,7 @@ func (s *Spool) settle(b *batch) {
 	b.seg.end, b.seg.seq = b.start+b.n, b.seq
 	for _, w := range b.writers {
 		b.seg.live.push(w.m)
+		s.index.add(w.m)
 		s.count(w.m, 1)
 	}
 	for i := range b.states {

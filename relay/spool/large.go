@@ -165,6 +165,7 @@ func (s *Spool) file(all []*Writer) {
 			} else {
 				s.mu.Lock()
 				w.m.home().push(w.m)
+				s.index.add(w.m)
 				s.count(w.m, 1)
 				s.mu.Unlock()
 				s.commits.Add(1)

@@ -326,5 +326,6 @@ func (s *Spool) takeOut(m *Message) {
 	delete(s.pending, m)
 	s.count(m, -1)
 	m.home().remove(m)
+	s.index.remove(m)
 	m.setLatest(place{})
 }

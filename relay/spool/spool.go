@@ -88,6 +88,7 @@ type Spool struct {
 	spares   []uint64              // numbers of files to be used again
 	own      [256]list             // messages in files of their own, by folder
 	pending  map[*Message]*pending // states that are not yet written
+	index    index
 	total    Stats
 	lastID   uint64
 	idLimit  uint64 // lastID stays below
@@ -162,16 +163,7 @@ func Open(dir string, o Options) (*Spool, error) {
 func (s *Spool) Messages() []*Message {
 	s.mu.Lock()
 	all := make([]*Message, 0, s.total.Messages)
-	for i := range s.own {
-		for m := s.own[i].first; m != nil; m = m.next {
-			all = append(all, m)
-		}
-	}
-	for _, g := range s.segments {
-		for m := g.live.first; m != nil; m = m.next {
-			all = append(all, m)
-		}
-	}
+	s.each(func(m *Message) { all = append(all, m) })
 	s.mu.Unlock()
 	slices.SortFunc(all, func(a, b *Message) int {
 		if a.id < b.id {
@@ -190,10 +182,7 @@ func (s *Spool) Find(id string) (*Message, bool) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	m := s.ownList(n).find(n)
-	for i := 0; m == nil && i < len(s.segments); i++ {
-		m = s.segments[i].live.find(n)
-	}
+	m := s.find(n)
 	return m, m != nil
 }
 

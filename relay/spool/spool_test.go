@@ -255,3 +255,34 @@ func checkModes(t *testing.T, dir string) {
 		return nil
 	})
 }
+
+// TestIndex: messages are found when many are looked for, those that come and go in between
+// included, and nothing is kept for it afterwards.
+func TestIndex(t *testing.T) {
+	s := open(t, t.TempDir(), small())
+	kept := mustPut(t, s, envelope(1), text(100))
+	for range indexFinds + 1 {
+		s.Find(kept.ID())
+	}
+	if s.index.all == nil {
+		t.Fatal("there is no index")
+	}
+	for _, size := range []int{100, 100_000} { // in the log, and in a file of its own
+		m := mustPut(t, s, envelope(2), text(size))
+		if got, ok := s.Find(m.ID()); !ok || got != m {
+			t.Errorf("a message of %d bytes is not found", size)
+		}
+		m.Remove()
+		if _, ok := s.Find(m.ID()); ok {
+			t.Errorf("a message of %d bytes is still found", size)
+		}
+	}
+	if got, ok := s.Find(kept.ID()); !ok || got != kept {
+		t.Error("the first one is not found")
+	}
+	s.forgetIndex()
+	s.forgetIndex()
+	if s.index.all != nil || s.index.timer != nil {
+		t.Error("the index is kept")
+	}
+}
