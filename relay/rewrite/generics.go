@@ -61,7 +61,7 @@ func (q *query) search(user, domain string, tryDomain bool) (value string, e map
 		if err := CheckGeneric(key, e.Value); err != nil && q.err == nil { // of a server; files are checked when they are read
 			q.err = fmt.Errorf("%s, key %s: %w", e.Source, key, err)
 		}
-		if value := expand(e.Value, append([]string{key}, t.args...)); CheckGeneric(key, value) == nil {
+		if value := maps.Expand(e.Value, append([]string{key}, t.args...)...); CheckGeneric(key, value) == nil {
 			return value, e, true
 		}
 	}
@@ -93,34 +93,6 @@ func unquote(s string) string {
 			}
 		}
 		b.WriteByte(s[i])
-	}
-	return b.String()
-}
-
-// expand puts arguments into a value: %0 is the key, %1 what the wildcard stood for, %%
-// a per cent sign. One that there is not is empty.
-func expand(value string, args []string) string {
-	if !strings.Contains(value, "%") {
-		return value
-	}
-	var b strings.Builder
-	for i := 0; i < len(value); i++ {
-		if value[i] != '%' || i+1 == len(value) {
-			b.WriteByte(value[i])
-			continue
-		}
-		i++
-		switch c := value[i]; {
-		case c == '%':
-			b.WriteByte('%')
-		case '0' <= c && c <= '9':
-			if n := int(c - '0'); n < len(args) {
-				b.WriteString(args[n])
-			}
-		default:
-			b.WriteByte('%')
-			b.WriteByte(c)
-		}
 	}
 	return b.String()
 }

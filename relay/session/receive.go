@@ -232,7 +232,7 @@ func (s *session) complete() {
 		s.server.held.Add(1)
 		action = "held"
 	}
-	s.server.log.Info("smtp: message "+action, "id", id, "client", s.who(), "helo", s.facts.Helo.Name,
+	s.server.log.Info("smtp: message "+action, "queue", id, "client", s.who(), "helo", s.facts.Helo.Name,
 		"sender", s.tx.sender.Raw(), "recipients", len(s.tx.rcpts), "bytes", b.size, "listener", s.rules.Name,
 		"auth_authen", s.facts.Auth.Authen, "tls_version", s.secure.version, "cipher", s.secure.cipher, "verify", s.facts.TLS.Verify)
 	s.endTransaction()

@@ -8,9 +8,6 @@ import (
 	"time"
 )
 
-// company is how long a Sync waits for messages to share a sync with.
-const company = time.Millisecond
-
 // maxBatch bounds what is written with one sync, so that nobody waits for too much.
 const maxBatch = 4 << 20
 
@@ -157,18 +154,6 @@ func (s *Spool) refuse(err error) {
 	s.mu.Unlock()
 	s.answer(all, err)
 	tell(syncers, err)
-}
-
-func (s *Spool) takeSyncers() []chan error {
-	all := s.syncers
-	s.syncers = nil
-	return all
-}
-
-func tell(syncers []chan error, err error) {
-	for _, c := range syncers {
-		c <- err
-	}
 }
 
 // gather takes what fits into the current segment. Messages leave a reserve unless

@@ -235,22 +235,6 @@ func (s *Spool) closeFiles() error {
 	return errors.Join(append(errs, s.unlock())...)
 }
 
-// Sync returns when all that Update and Remove were told before it is on the disk. It
-// waits for up to a millisecond for a commit that takes it along. An error means that it
-// may not be there: it is written as soon as that can be done.
-func (s *Spool) Sync() error {
-	result := make(chan error, 1)
-	s.mu.Lock()
-	if s.closed {
-		s.mu.Unlock()
-		return ErrClosed
-	}
-	s.syncers = append(s.syncers, result)
-	s.mu.Unlock()
-	signal(s.wake)
-	return <-result
-}
-
 // complain logs an error after which nothing else is to be done.
 func (s *Spool) complain(what string, err error) {
 	if err != nil {

@@ -69,44 +69,15 @@ func searches(domain string) []search {
 	return append(all, search{key: ".", matched: domain})
 }
 
-// value reads the value of the entry with the key. A path is not made of what strangers
+// value reads the value of the entry with the key, in which %0 is the key, %1 what the
+// wildcard matched, %2 its last label. A path is not made of what strangers
 // write into addresses.
 func (s search) value(text string) (Value, error) {
-	v, err := parse(s.expand(text))
+	v, err := parse(maps.Expand(text, s.key, s.matched, s.label))
 	if err == nil && v.Socket != "" && strings.Contains(text, "%") {
 		err = fmt.Errorf("value %q: expected no %% in a path", text)
 	}
 	return v, err
-}
-
-// expand puts in what %0 (the key), %1 and %2 stand for; %% is a per cent sign (map_rewrite
-// in sendmail's map.c).
-func (s search) expand(value string) string {
-	if !strings.Contains(value, "%") {
-		return value
-	}
-	var b strings.Builder
-	for i := 0; i < len(value); i++ {
-		if value[i] != '%' || i+1 == len(value) {
-			b.WriteByte(value[i])
-			continue
-		}
-		i++
-		switch c := value[i]; {
-		case c == '%':
-			b.WriteByte('%')
-		case c == '0':
-			b.WriteString(s.key)
-		case c == '1':
-			b.WriteString(s.matched)
-		case c == '2':
-			b.WriteString(s.label)
-		case c >= '3' && c <= '9':
-		default:
-			b.WriteString(value[i-1 : i+1])
-		}
-	}
-	return b.String()
 }
 
 // Check tells whether an entry can be acted on, for use when the table is loaded. local says
