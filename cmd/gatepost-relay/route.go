@@ -125,8 +125,12 @@ func (w *ways) rewritten(t deliver.Transport, by rewrite.Mailer) deliver.Transpo
 	return &rewrite.Transport{Next: t, Mailer: by, Rewriter: w.engine.Rewriter, Log: w.log}
 }
 
-// demands says how a connection must be secured. Where we log in, more is asked.
+// demands says how a connection must be secured. Where we log in, more is asked; of a
+// delivery agent on this host nothing is.
 func (w *ways) demands(ctx context.Context, to deliver.Peer, k kind) (tlspolicy.Policy, error) {
+	if k == byLMTP && to.Addr.IsLoopback() {
+		return tlspolicy.Policy{}, nil
+	}
 	credentials, err := w.login(ctx, to, k)
 	if err != nil {
 		return tlspolicy.Policy{}, err

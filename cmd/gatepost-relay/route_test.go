@@ -97,3 +97,22 @@ func TestNoSmartHost(t *testing.T) {
 		})
 	}
 }
+
+// TestAgentInClear: where TLS is demanded of other servers, a delivery agent on this host
+// still gets its mail, and they do not.
+func TestAgentInClear(t *testing.T) {
+	s, agent := newSite(t), newSink(t, true)
+	s.write("users", "joe\n")
+	s.relay("tls_security_level = \"encrypt\"\nlocal_mail = \"lmtp:" + agent.addr + "\"\nlocal_users = \"users\"")
+	s.start()
+	for _, to := range []string{"joe@example.com", "a@elsewhere.example"} {
+		if got := s.from(trusted).message("me@a.example", "<"+to+">"); got[0] != '2' {
+			t.Fatalf("mail for %s is answered %q", to, got)
+		}
+	}
+	s.eventually("the local user has mail", func() bool { return len(agent.mail("joe@example.com")) == 1 })
+	s.eventually("the other waits", func() bool { return strings.Contains(s.stderr.String(), "dsn=4.7.4 stat=Deferred") })
+	if got := s.smart.mail("a@elsewhere.example"); len(got) != 0 {
+		t.Error("mail went in clear")
+	}
+}
