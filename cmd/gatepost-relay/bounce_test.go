@@ -50,3 +50,17 @@ func TestReports(t *testing.T) {
 		}
 	}
 }
+
+// TestReportToNobody: a report to somebody at this host, which keeps no mail, does not wait
+// for days.
+func TestReportToNobody(t *testing.T) {
+	s := newSite(t)
+	s.relay("double_bounce_address = \"errors@elsewhere.example\"")
+	s.start()
+	if got := s.from(trusted).message("root@example.com", "<unwanted@elsewhere.example>"); got[0] != '2' {
+		t.Fatalf("the message is answered %q", got)
+	}
+	s.eventually("the report is reported, and nothing is left", func() bool {
+		return len(s.smart.mail("errors@elsewhere.example")) == 1 && s.status().Messages == 0
+	})
+}

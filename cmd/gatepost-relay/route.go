@@ -181,6 +181,9 @@ func (w *ways) route(ctx context.Context, sender, recipient string) (queue.Route
 		return queue.Route{}, err
 	}
 	r, err := w.transport(a)
+	if errors.Is(err, errNoLocalMail) && sender == "" { // a report: waiting helps nobody
+		return queue.Route{Transport: deliver.Refuse{Status: smtp.EnhancedCode{Class: 5, Subject: 1, Detail: 1}, Text: err.Error()}}, nil
+	}
 	if err == nil && !strings.EqualFold(a.User, recipient) && a.User != "" {
 		r.Transport = redirected{r.Transport, a.User}
 	}
