@@ -190,4 +190,9 @@ integration/secrets.sh "$state/secrets" >"$state/secrets.log" 2>&1 || { tail -n 
 say "starting the containers"
 up=1
 compose up -d --no-build >"$state/up.log" 2>&1 || { cat "$state/up.log" >&2; fail "cannot start the containers"; }
+# Those that need the peers; all others are of "make test".
+if [ $# = 0 ]; then
+	set -- -run "^($(grep -rl '^//go:build integration' --include='*_test.go' cmd integration internal maps policy relay |
+		xargs grep -hoE '^func Test[A-Za-z0-9_]+' | sed 's/^func //' | sort -u | paste -sd'|'))\$"
+fi
 go test -tags integration -count=1 -timeout 12m -p 1 -v ./integration ./maps/... ./internal/setup ./internal/dns ./policy/dnsbl ./relay/session ./relay/sasl/... ./relay/spool ./relay/tlspolicy ./relay/bounce ./relay/rewrite ./cmd/gatepost-relay "$@"

@@ -276,7 +276,7 @@ func FuzzRead(f *testing.F) {
 	f.Fuzz(func(t *testing.T, s string, dots bool) {
 		head, body, err := parts(s, dots, 4096)
 		if err != nil {
-			t.Skip()
+			return
 		}
 		if h, b, err := parts(s, dots, 16); err != nil || h != head || b != body {
 			t.Errorf("%q is %q, %q in small pieces, %v, and %q, %q in large ones", s, h, b, err, head, body)
@@ -286,7 +286,7 @@ func FuzzRead(f *testing.F) {
 		}
 		h, _, _, err := readHeader(bufio.NewReader(strings.NewReader(s)), dots)
 		if err != nil {
-			t.Skip()
+			return
 		}
 		done := h.finish(map[string]string{"From": "a@b", "Date": "now", "Message-ID": "<x@y>"})
 		if i := strings.Index(done, "\r\n\r\n"); i != len(done)-4 || strings.Contains(strings.ReplaceAll(done, "\r\n", ""), "\n") {

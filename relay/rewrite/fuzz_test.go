@@ -135,7 +135,7 @@ func FuzzMessage(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, text []byte, how uint8) {
 		if bytes.Contains(bytes.ReplaceAll(text, []byte("\r\n"), nil), []byte("\n")) || len(text) > 0 && !bytes.HasSuffix(text, []byte("\r\n")) {
-			t.Skip() // no session takes it
+			return // no session takes it
 		}
 		r := site("masquerade_envelope", "allmasquerade")
 		if how&1 != 0 {
