@@ -120,8 +120,13 @@ func use(t *testing.T, policy map[string]string, daemons ...*daemon) {
 // write replaces a policy file as careful administrators do: by rename.
 func (d *daemon) write(t *testing.T, name, text string) {
 	t.Helper()
+	d.replace(t, name, text, 0o644)
+}
+
+func (d *daemon) replace(t *testing.T, name, text string, mode os.FileMode) {
+	t.Helper()
 	temp := filepath.Join(d.etc, "."+name+".new")
-	if err := os.WriteFile(temp, []byte(text), 0o644); err != nil {
+	if err := os.WriteFile(temp, []byte(text), mode); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Rename(temp, filepath.Join(d.etc, name)); err != nil {

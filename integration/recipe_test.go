@@ -69,13 +69,7 @@ func recipeRelay(t *testing.T, s *stack) (*daemon, Driver) {
 // secret writes a policy file that only its owner can read.
 func (d *daemon) secret(t *testing.T, name, text string) {
 	t.Helper()
-	temp := filepath.Join(d.etc, "."+name+".new")
-	if err := os.WriteFile(temp, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Rename(temp, filepath.Join(d.etc, name)); err != nil {
-		t.Fatal(err)
-	}
+	d.replace(t, name, text, 0o600)
 }
 
 // tool runs gatepost beside the relay.

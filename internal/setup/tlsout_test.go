@@ -139,7 +139,7 @@ func TestTLSOutAuthorities(t *testing.T) {
 	}
 	system, err := x509.SystemCertPool()
 	if err != nil {
-		t.Skip("this host has no authorities")
+		t.Fatal(err)
 	}
 	system.AddCert(two.Certificate())
 	if !r.public.Equal(system) || r.named.Equal(system) {

@@ -90,23 +90,6 @@ func parseNotify(value string) (n spool.Notify, ok bool) {
 	return n, n&spool.NotifyNever == 0 || n == spool.NotifyNever
 }
 
-// mergeNotify is what is wanted of a recipient that was given twice: all that either of
-// them asks for.
-func mergeNotify(a, b spool.Notify) spool.Notify {
-	const standard = spool.NotifyFailure | spool.NotifyDelay
-	switch {
-	case a == b, b == spool.NotifyNever:
-		return a
-	case a == spool.NotifyNever:
-		return b
-	case a == 0:
-		a = standard
-	case b == 0:
-		b = standard
-	}
-	return a | b
-}
-
 // parseORcpt reads ORCPT: the type of an address, and the address in xtext, or as RFC 6533
 // (section 3) writes one that is not ASCII. It is returned in ASCII.
 func parseORcpt(value string, wide bool) (string, bool) {

@@ -66,7 +66,7 @@ func TestMergeNotify(t *testing.T) {
 		{0, 0, 0}, {never, never, never}, {never, 0, 0}, {never, success, success}, {success, delay, success | delay},
 		{0, success, success | failure | delay}, {0, failure, failure | delay}, {failure, failure, failure},
 	} {
-		if ab, ba := mergeNotify(tt.a, tt.b), mergeNotify(tt.b, tt.a); ab != tt.want || ba != tt.want {
+		if ab, ba := tt.a.And(tt.b), tt.b.And(tt.a); ab != tt.want || ba != tt.want {
 			t.Errorf("%d and %d: %d and %d, want %d", tt.a, tt.b, ab, ba, tt.want)
 		}
 	}

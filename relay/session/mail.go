@@ -317,7 +317,7 @@ func (s *session) add(to spool.Recipient) {
 	t := &s.tx
 	for i := range t.rcpts {
 		if r := &t.rcpts[i]; r.Address == to.Address {
-			r.Notify = mergeNotify(r.Notify, to.Notify)
+			r.Notify = r.Notify.And(to.Notify)
 			return
 		}
 	}

@@ -54,6 +54,22 @@ const (
 	NotifyNever // alone
 )
 
+// And is what is wanted of a recipient who stands for two: all that is asked of either.
+func (n Notify) And(other Notify) Notify {
+	const standard = NotifyFailure | NotifyDelay
+	switch {
+	case n == other, other == NotifyNever:
+		return n
+	case n == NotifyNever:
+		return other
+	case n == 0:
+		n = standard
+	case other == 0:
+		other = standard
+	}
+	return n | other
+}
+
 // State says what has become of a recipient.
 type State uint8
 

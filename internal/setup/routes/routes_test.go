@@ -85,7 +85,7 @@ func TestOwn(t *testing.T) {
 	}
 }
 
-// ownAddress is an IPv4 address of an interface that is no loopback address.
+// ownAddress is an IPv4 address of this machine, if it can be no loopback address.
 func ownAddress(t *testing.T) string {
 	t.Helper()
 	all, err := net.InterfaceAddrs()
@@ -97,8 +97,7 @@ func ownAddress(t *testing.T) string {
 			return n.IP.String()
 		}
 	}
-	t.Skip("this machine has no address but those of loopback")
-	return ""
+	return "127.0.0.5" // a machine that has no other
 }
 
 func TestRefusal(t *testing.T) {
