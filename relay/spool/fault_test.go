@@ -210,10 +210,11 @@ func TestFailedSyncIsTold(t *testing.T) {
 	o.d = d
 	s := open(t, dir, o)
 	first := mustPut(t, s, envelope(1), text(100))
+	current := segmentName(first.atSegment.number)
 	var fail atomic.Bool
 	fail.Store(true)
 	d.set(func(op, name string) error {
-		if op == "sync" && strings.HasPrefix(name, "log/") && fail.CompareAndSwap(true, false) {
+		if op == "sync" && name == current && fail.CompareAndSwap(true, false) {
 			return unix.EIO
 		}
 		return nil
